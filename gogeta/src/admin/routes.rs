@@ -1,0 +1,123 @@
+//! A route table as JSON: every domain and every instance with its computed state, and why.
+
+use serde::Serialize;
+
+use crate::balance::pick_state;
+use crate::routes::key::Key;
+use crate::routes::model::{Domain, DomainConfig, Instance, InstanceConfig, Service, Target};
+use crate::routes::table::RouteTable;
+use crate::status::State;
+
+/// A whole table.
+#[derive(Debug, Serialize)]
+pub struct View {
+    revision: i64,
+    domains: Vec<DomainView>,
+    services: Vec<ServiceView>,
+    problems: Vec<Problem>,
+}
+
+#[derive(Debug, Serialize)]
+struct DomainView {
+    host: String,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    value: Option<String>,
+    state: &'static str,
+    why: String,
+    config: DomainConfig,
+}
+
+#[derive(Debug, Serialize)]
+struct ServiceView {
+    name: String,
+    state: State,
+    instances: Vec<InstanceView>,
+}
+
+#[derive(Debug, Serialize)]
+struct InstanceView {
+    index: String,
+    location: Option<String>,
+    state: State,
+    why: String,
+    current: Option<String>,
+    expected: Option<String>,
+    alive: Option<String>,
+    config: InstanceConfig,
+}
+
+#[derive(Debug, Serialize)]
+struct Problem {
+    key: String,
+    problem: String,
+}
+
+impl View {
+    /// All that a table knows, in the order of its names.
+    pub fn of(table: &RouteTable) -> Self {
+        let mut domains: Vec<DomainView> = table.domains().map(|domain| domain_view(table, domain)).collect();
+        domains.sort_by(|a, b| a.host.cmp(&b.host));
+        let mut services: Vec<ServiceView> = table.services().map(|service| service_view(service)).collect();
+        services.sort_by(|a, b| a.name.cmp(&b.name));
+        let problems =
+            table.problems().map(|(key, problem)| Problem { key: name(key), problem: problem.to_owned() });
+        Self { revision: table.revision(), domains, services, problems: problems.collect() }
+    }
+}
+
+fn domain_view(table: &RouteTable, domain: &Domain) -> DomainView {
+    let (state, why) = match (&domain.target, &domain.kind, &domain.value) {
+        (Some(Target::Uri(target)), ..) => ("uri", format!("it goes to {}", target.text)),
+        (Some(Target::Service(name)), ..) => match table.service(name.as_str()) {
+            Some(service) => (pick_state(service).as_str(), why(service)),
+            None => ("error", format!("the service {name} does not exist")),
+        },
+        (None, None, _) => ("pending", "its type is not set".to_owned()),
+        (None, _, None) => ("pending", "its value is not set".to_owned()),
+        (None, ..) => ("pending", "its type and value were never right together; see problems".to_owned()),
+    };
+    let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
+    DomainView {
+        host: domain.host.to_string(),
+        kind: text(&domain.kind),
+        value: text(&domain.value),
+        state,
+        why,
+        config: domain.config.clone(),
+    }
+}
+
+fn why(service: &Service) -> String {
+    let started = service.ring.iter().collect::<std::collections::BTreeSet<_>>().len();
+    match started {
+        0 => format!("none of {} instances of {} takes requests", service.instances.len(), service.name),
+        _ => format!("{started} of {} instances of {} take requests", service.instances.len(), service.name),
+    }
+}
+
+fn service_view(service: &Service) -> ServiceView {
+    ServiceView {
+        name: service.name.to_string(),
+        state: pick_state(service),
+        instances: service.instances.iter().map(|instance| instance_view(instance)).collect(),
+    }
+}
+
+fn instance_view(instance: &Instance) -> InstanceView {
+    let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
+    InstanceView {
+        index: instance.index.to_string(),
+        location: instance.upstream.as_ref().map(|upstream| upstream.location.to_string()),
+        state: instance.state,
+        why: instance.why(),
+        current: text(&instance.status.current),
+        expected: text(&instance.status.expected),
+        alive: text(&instance.status.alive),
+        config: instance.config.clone(),
+    }
+}
+
+fn name(key: &Key) -> String {
+    crate::store::file::path_of(key)
+}

@@ -1,0 +1,387 @@
+//! The composition root: everything is made, bound and wired here, runs, and is taken down in order.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
+
+use crate::access_log::{self, Writer};
+use crate::cli::ResolverType;
+use crate::config::{Config, ConfigError, Source};
+use crate::control::Controller;
+use crate::feedback::{self, Inbox};
+use crate::metrics::Metrics;
+use crate::pages::{Pages, PagesError};
+use crate::profile::Profiler;
+use crate::proxy::listener::{self, ListenError};
+use crate::proxy::server::Workers;
+use crate::proxy::transport;
+use crate::proxy::worker::Shared;
+use crate::routes::parse;
+use crate::routes::table::{Resolver, RouteTable};
+use crate::signals::{self, Signal, Signals};
+use crate::store::{Event, etcd, file};
+use crate::telemetry::{self, LogControl};
+use crate::{admin, demo};
+
+/// Events of the store that may wait to be applied.
+const EVENTS: usize = 256;
+
+/// Why gogeta did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A flag or the config file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The templates.
+    #[error(transparent)]
+    Pages(#[from] PagesError),
+    /// The routes file.
+    #[error(transparent)]
+    Routes(#[from] file::FileError),
+    /// An address.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The system.
+    #[error("{0}")]
+    System(String),
+}
+
+impl StartError {
+    /// The exit code: 2 where what was given is wrong, 1 where the system says no.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Pages(_) | Self::Routes(_) => 2,
+            Self::Listen(_) | Self::System(_) => 1,
+        }
+    }
+}
+
+fn system(what: &str) -> impl Fn(std::io::Error) -> StartError + '_ {
+    move |error| StartError::System(format!("{what}: {error}"))
+}
+
+/// Where a running gogeta listens.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// The proxy.
+    pub proxy: Vec<SocketAddr>,
+    /// The admin listener.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Reads the configuration anew; what SIGHUP asks for.
+pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError> + Send>;
+
+/// Runs gogeta until a signal ends it. `ready` is told where it listens, before the first connection is accepted.
+///
+/// # Errors
+///
+/// [`StartError`], before anything is served.
+pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Result<(), StartError> {
+    let log = telemetry::start(&config.log)?;
+    let profile = config.log.cpu_profile.clone();
+    let profile_at_start = config.log.profile_at_start;
+    let source = config.source.clone();
+    if let Source::Etcd(etcd) = &source {
+        etcd::check(etcd)?;
+    }
+    let resolver = resolver(config.resolver)?;
+    let pages = load_pages(&config)?;
+    let first = match &source {
+        Source::File(path) | Source::Demo(path) => Some(file::read(path)?),
+        Source::Etcd(_) | Source::Nothing => None,
+    };
+    raise_file_limit();
+    let bound = Bound::new(&config)?;
+    let (shared, inbox, writer) = share(config, pages)?;
+    let mut controller = Controller::new(resolver, shared.clone());
+    match first {
+        Some(event) => controller.take(event),
+        None if matches!(source, Source::Nothing) => controller.publish_as_it_is(),
+        None => {}
+    }
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(system("cannot start a runtime"))?;
+    let signals = runtime.block_on(async { Signals::new() }).map_err(system("cannot catch signals"))?;
+    let workers = Workers::start(&shared, bound.proxy).map_err(system("cannot start a thread"))?;
+    ready(&bound.addresses);
+    tracing::info!(
+        listen = ?bound.addresses.proxy, admin = ?bound.addresses.admin, threads = shared.loads.len(),
+        version = env!("CARGO_PKG_VERSION"), "gogeta is up"
+    );
+
+    let mut profiler = Profiler::new(profile);
+    if profile_at_start {
+        profiler.start();
+    }
+    let running = Running { shared: shared.clone(), log, profiler, reread, workers };
+    runtime.block_on(running.until_the_end(controller, source, inbox, bound.admin, signals));
+    if let (Some(writer), Some(log)) = (writer, &shared.access_log) {
+        writer.finish(log);
+    }
+    // What is left are tasks that never end: watches, the admin listener.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    tracing::info!("gogeta is down");
+    Ok(())
+}
+
+/// All sockets, bound before anything runs.
+struct Bound {
+    proxy: Vec<Vec<TcpListener>>,
+    admin: Option<TcpListener>,
+    addresses: Addresses,
+}
+
+impl Bound {
+    fn new(config: &Config) -> Result<Self, StartError> {
+        let mut proxy: Vec<Vec<TcpListener>> = (0..config.threads).map(|_| Vec::new()).collect();
+        let mut addresses = Addresses { proxy: Vec::new(), admin: None };
+        for address in &config.listen {
+            let listeners = listener::bind(*address, config.threads)?;
+            addresses.proxy.extend(listeners.first().and_then(|listener| listener.local_addr().ok()));
+            for (set, listener) in proxy.iter_mut().zip(listeners) {
+                set.push(listener);
+            }
+        }
+        let admin = match config.admin {
+            Some(address) => listener::bind_alone(address, "--admin").map(Some)?,
+            None => None,
+        };
+        addresses.admin = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+        Ok(Self { proxy, admin, addresses })
+    }
+}
+
+fn share(config: Config, pages: Pages) -> Result<(Arc<Shared>, Inbox, Option<Writer>), StartError> {
+    let metrics = Arc::new(Metrics::new(config.threads));
+    let (feedback, inbox) = feedback::channel(config.last_access_interval, metrics.clone());
+    let (access_log, writer) = match &config.log.access {
+        Some(access) => {
+            let (log, writer) = access_log::open(access).map_err(system("cannot open the access log"))?;
+            (Some(log), Some(writer))
+        }
+        None => (None, None),
+    };
+    let shared = Shared {
+        routes: ArcSwap::from_pointee(RouteTable::default()),
+        changed: watch::Sender::new(0),
+        loaded: AtomicBool::new(false),
+        draining: AtomicBool::new(false),
+        pages: ArcSwap::from_pointee(pages),
+        feedback,
+        metrics,
+        access_log,
+        tls: transport::tls_config()
+            .map_err(|error| StartError::System(format!("cannot set TLS up: {error}")))?,
+        loads: (0..config.threads).map(|_| AtomicUsize::new(0)).collect(),
+        held: AtomicUsize::new(0),
+        config: ArcSwap::from_pointee(config),
+    };
+    Ok((Arc::new(shared), inbox, writer))
+}
+
+fn resolver(kind: ResolverType) -> Result<Resolver, StartError> {
+    Ok(match kind {
+        ResolverType::IoEtcd => Resolver::Domains,
+        ResolverType::Env => Resolver::Env,
+        ResolverType::Dummy => {
+            let target = parse::uri_target("http://localhost:8080/").map_err(StartError::System)?;
+            Resolver::Fixed(Arc::new(target))
+        }
+    })
+}
+
+fn load_pages(config: &Config) -> Result<Pages, PagesError> {
+    match &config.template_dir {
+        Some(directory) => Pages::load(directory),
+        None => Pages::embedded(),
+    }
+}
+
+/// Each connection takes two descriptors; the soft limit is often far below what is allowed.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "cannot raise the limit of open files");
+        }
+    }
+}
+
+/// Everything that runs.
+struct Running {
+    shared: Arc<Shared>,
+    log: LogControl,
+    profiler: Profiler,
+    reread: Reread,
+    workers: Workers,
+}
+
+impl Running {
+    async fn until_the_end(
+        mut self,
+        controller: Controller,
+        source: Source,
+        inbox: Inbox,
+        admin: Option<TcpListener>,
+        mut signals: Signals,
+    ) {
+        let (events, changes) = mpsc::channel(EVENTS);
+        tokio::spawn(controller.run(changes));
+        let store = tokio::spawn(follow(source, events, inbox));
+        if let Some(listener) = admin {
+            tokio::spawn(serve_admin(listener, self.shared.clone()));
+        }
+        tokio::spawn(watch_templates(self.shared.clone()));
+        loop {
+            match signals.next().await {
+                Signal::End => break,
+                Signal::Reload => self.reload().await,
+                Signal::Dump => signals::dump_tasks(&self.workers.mailboxes).await,
+                Signal::Profile => self.profiler.toggle(),
+            }
+        }
+        self.end(store, signals).await;
+    }
+
+    /// Templates, configuration, the access log's file.
+    async fn reload(&self) {
+        if let Some(access_log) = &self.shared.access_log {
+            access_log.reopen();
+        }
+        match (self.reread)() {
+            Ok(config) => {
+                self.tell_what_waits(&config);
+                if let Err(error) = self.log.change(&config.log) {
+                    tracing::error!(%error, "the log stays as it was");
+                }
+                self.shared.config.store(Arc::new(config));
+                tracing::info!("the configuration is read anew");
+            }
+            Err(error) => tracing::error!(%error, "the configuration stays as it was"),
+        }
+        reload_templates(&self.shared).await;
+    }
+
+    /// Some things are made once.
+    fn tell_what_waits(&self, new: &Config) {
+        let old = self.shared.config.load();
+        let fixed = [
+            ("listen", old.listen != new.listen),
+            ("admin", old.admin != new.admin),
+            ("threads", old.threads != new.threads),
+            ("the source of routes", format!("{:?}", old.source) != format!("{:?}", new.source)),
+            ("resolver-type", old.resolver != new.resolver),
+            ("access-log", format!("{:?}", old.log.access) != format!("{:?}", new.log.access)),
+            ("last-access-interval", old.last_access_interval != new.last_access_interval),
+            ("upstream-idle-timeout", old.timeouts.upstream_idle != new.timeouts.upstream_idle),
+            ("upstream-idle-max", old.upstream_idle_max != new.upstream_idle_max),
+        ];
+        let waiting: Vec<&str> =
+            fixed.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
+        if !waiting.is_empty() {
+            tracing::warn!(options = waiting.join(", "), "these options are new, and wait for a restart");
+        }
+    }
+
+    /// Not ready; not accepting; everything in flight finished; everything written.
+    async fn end(mut self, store: tokio::task::JoinHandle<()>, mut signals: Signals) {
+        let config = self.shared.config.load_full();
+        self.shared.draining.store(true, Ordering::Release);
+        tracing::info!(
+            open = self.open(),
+            "stopping: what is in flight is finished first; once more to stop at once"
+        );
+        let delay = config.timeouts.drain_delay;
+        let workers = self.workers;
+        let drain = async {
+            tokio::time::sleep(delay).await;
+            workers.drain(config.timeouts.drain).await;
+        };
+        tokio::select! {
+            () = drain => {}
+            () = signals.end() => tracing::warn!("stopping at once"),
+        }
+        self.profiler.stop();
+        // The workers are gone, so what they had to say is in the queue; the store gets a moment to write it.
+        tokio::time::sleep(FLUSH).await;
+        store.abort();
+    }
+
+    fn open(&self) -> usize {
+        self.shared.loads.iter().map(|load| load.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// How long the store may write after the last request.
+const FLUSH: Duration = Duration::from_millis(400);
+
+async fn follow(source: Source, events: mpsc::Sender<Event>, inbox: Inbox) {
+    match source {
+        Source::Etcd(config) => etcd::run(config, events, inbox).await,
+        Source::File(path) => {
+            tokio::spawn(file::decline(inbox));
+            follow_file(path, events).await;
+        }
+        Source::Demo(path) => {
+            tokio::spawn(demo::supervise(path.clone(), inbox));
+            follow_file(path, events).await;
+        }
+        Source::Nothing => {}
+    }
+}
+
+async fn follow_file(path: PathBuf, events: mpsc::Sender<Event>) {
+    if let Err(error) = file::run(path.clone(), events).await {
+        tracing::error!(%error, file = %path.display(), "cannot watch the routes file; it is read at the next start");
+    }
+}
+
+async fn serve_admin(listener: TcpListener, shared: Arc<Shared>) {
+    if let Err(error) = admin::serve(listener, shared).await {
+        tracing::error!(%error, "the admin listener has failed");
+    }
+}
+
+async fn watch_templates(shared: Arc<Shared>) {
+    let Some(directory) = shared.config.load().template_dir.clone() else { return };
+    let watched = file::watch(&directory.join("layout.html")).and_then(|first| {
+        let pictures = directory.join("__static__");
+        Ok((first, pictures.is_dir().then(|| file::watch(&pictures.join("x"))).transpose()?))
+    });
+    let ((_watcher, mut changes), _pictures) = match watched {
+        Ok((first, pictures)) => (first, pictures),
+        Err(error) => return tracing::error!(%error, "cannot watch the templates; SIGHUP reloads them"),
+    };
+    while changes.recv().await.is_some() {
+        while let Ok(Some(())) = tokio::time::timeout(Duration::from_millis(50), changes.recv()).await {}
+        reload_templates(&shared).await;
+    }
+}
+
+async fn reload_templates(shared: &Arc<Shared>) {
+    let config = shared.config.load_full();
+    if config.template_dir.is_none() {
+        return;
+    }
+    match tokio::task::spawn_blocking(move || load_pages(&config)).await {
+        Ok(Ok(pages)) => {
+            shared.pages.store(Arc::new(pages));
+            tracing::info!("the templates are read anew");
+        }
+        Ok(Err(error)) => tracing::error!(%error, "the pages stay as they were"),
+        Err(error) => tracing::error!(%error, "the pages stay as they were"),
+    }
+}

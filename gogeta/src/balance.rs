@@ -1,0 +1,200 @@
+//! Which instance gets the next request.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::routes::model::{Instance, Service, Upstream};
+use crate::status::State;
+
+/// What a service offers to a request.
+#[derive(Debug)]
+pub enum Pick<'a> {
+    /// An instance that takes requests, and where it listens.
+    Instance(&'a Arc<Instance>, &'a Arc<Upstream>),
+    /// None does: the state to show a page for, and the instance that it belongs to.
+    Page(State, Option<&'a Arc<Instance>>),
+}
+
+/// The next started instance, round robin; or the best that can be said where none is started.
+pub fn pick(service: &Service) -> Pick<'_> {
+    next(service, None)
+}
+
+/// The next started instance other than `failed`, for a retry.
+pub fn pick_other<'a>(
+    service: &'a Service,
+    failed: &Upstream,
+) -> Option<(&'a Arc<Instance>, &'a Arc<Upstream>)> {
+    match next(service, Some(failed)) {
+        Pick::Instance(instance, upstream) if upstream.id != failed.id => Some((instance, upstream)),
+        _ => None,
+    }
+}
+
+fn next<'a>(service: &'a Service, avoid: Option<&Upstream>) -> Pick<'a> {
+    for _ in 0..service.ring.len() {
+        let turn = service.cursor.fetch_add(1, Ordering::Relaxed);
+        let instance = &service.instances[usize::from(service.ring[turn % service.ring.len()])];
+        if let Some(upstream) = &instance.upstream
+            && avoid.is_none_or(|avoid| avoid.id != upstream.id)
+        {
+            return Pick::Instance(instance, upstream);
+        }
+    }
+    let (state, instance) = best(service);
+    Pick::Page(state, instance)
+}
+
+/// The state that a service is in, as a visitor would see it; takes nobody's turn.
+pub fn pick_state(service: &Service) -> State {
+    if service.ring.is_empty() { best(service).0 } else { State::Started }
+}
+
+/// The best that can be said of a service none of whose instances takes requests.
+fn best(service: &Service) -> (State, Option<&Arc<Instance>>) {
+    // A started instance without a location, or with no weight, cannot be said to be up.
+    let shown = |instance: &Instance| match instance.state {
+        State::Started => State::Error,
+        state => state,
+    };
+    match service.instances.iter().max_by_key(|instance| shown(instance)) {
+        Some(instance) => (shown(instance), Some(instance)),
+        None => (State::Error, None),
+    }
+}
+
+/// The order in which requests go round: each started instance as often as its weight says, spread evenly
+/// (the smooth weighted round robin that nginx uses).
+pub fn ring(instances: &[Arc<Instance>]) -> Box<[u16]> {
+    let mut candidates: Vec<Candidate> = instances
+        .iter()
+        .enumerate()
+        .filter(|(_, instance)| instance.state == State::Started && instance.upstream.is_some())
+        .filter_map(|(at, instance)| {
+            let weight = i64::from(instance.weight());
+            (weight > 0).then_some(Candidate { at: u16::try_from(at).ok()?, weight, current: 0 })
+        })
+        .collect();
+    let shared = candidates.iter().fold(0, |divisor, candidate| gcd(divisor, candidate.weight)).max(1);
+    for candidate in &mut candidates {
+        candidate.weight /= shared;
+    }
+    let total: i64 = candidates.iter().map(|candidate| candidate.weight).sum();
+    if total == i64::try_from(candidates.len()).unwrap_or(i64::MAX) {
+        return candidates.iter().map(|candidate| candidate.at).collect();
+    }
+    (0..total)
+        .filter_map(|_| {
+            for candidate in &mut candidates {
+                candidate.current += candidate.weight;
+            }
+            // The first of the greatest, so that the order is that of the indexes.
+            let chosen = candidates.iter_mut().rev().max_by_key(|candidate| candidate.current)?;
+            chosen.current -= total;
+            Some(chosen.at)
+        })
+        .collect()
+}
+
+struct Candidate {
+    at: u16,
+    weight: i64,
+    current: i64,
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes::model::{InstanceConfig, Location};
+    use crate::status::Status;
+
+    fn instance(index: &str, state: State, located: bool, weight: u8) -> Arc<Instance> {
+        let location = Location { host: "127.0.0.1".into(), port: 1 };
+        Arc::new(Instance {
+            service: "s".into(),
+            index: index.into(),
+            upstream: located.then(|| Upstream::new(location, None)),
+            status: Status::default(),
+            state,
+            config: InstanceConfig { weight: Some(weight), ..InstanceConfig::default() },
+            activity: Arc::default(),
+        })
+    }
+
+    fn service(instances: Vec<Arc<Instance>>) -> Service {
+        let ring = ring(&instances);
+        Service { name: "s".into(), instances, ring, cursor: Arc::default() }
+    }
+
+    fn turns(service: &Service, count: usize) -> String {
+        let index = |_| match pick(service) {
+            Pick::Instance(instance, _) => instance.index.to_string(),
+            Pick::Page(state, _) => format!("({})", state.as_str()),
+        };
+        (0..count).map(index).collect()
+    }
+
+    #[test]
+    fn started_instances_take_turns() {
+        let service = service(vec![
+            instance("1", State::Started, true, 1),
+            instance("2", State::Stopped, true, 1),
+            instance("3", State::Started, true, 1),
+            instance("4", State::Started, false, 1),
+        ]);
+        assert_eq!(turns(&service, 5), "13131");
+    }
+
+    #[test]
+    fn weights_are_spread_evenly() {
+        let with = |a, b, c| {
+            service(vec![
+                instance("a", State::Started, true, a),
+                instance("b", State::Started, true, b),
+                instance("c", State::Started, true, c),
+            ])
+        };
+        assert_eq!(turns(&with(5, 1, 1), 7), "aabacaa");
+        assert_eq!(turns(&with(10, 10, 10), 6), "abcabc");
+        assert_eq!(turns(&with(0, 2, 1), 6), "bcbbcb");
+        assert_eq!(turns(&with(0, 0, 0), 1), "(error)");
+    }
+
+    #[test]
+    fn the_page_is_that_of_the_best_instance() {
+        let rows = [
+            (vec![State::Starting, State::Passivated, State::Stopped, State::Error], State::Starting),
+            (vec![State::Error, State::Stopped, State::Passivated], State::Passivated),
+            (vec![State::Error, State::Stopped], State::Stopped),
+            (vec![State::Error], State::Error),
+            (vec![], State::Error),
+        ];
+        for (states, shown) in rows {
+            let instances = states.iter().map(|state| instance("1", *state, true, 1)).collect();
+            let service = service(instances);
+            assert!(matches!(pick(&service), Pick::Page(state, _) if state == shown), "{states:?}");
+        }
+        // Started, but nowhere: no better than an error, and worse than one that can be woken.
+        let nowhere = service(vec![
+            instance("1", State::Started, false, 1),
+            instance("2", State::Passivated, false, 1),
+        ]);
+        assert!(matches!(pick(&nowhere), Pick::Page(State::Passivated, Some(found)) if &*found.index == "2"));
+    }
+
+    #[test]
+    fn a_retry_goes_elsewhere() {
+        let two =
+            service(vec![instance("1", State::Started, true, 1), instance("2", State::Started, true, 1)]);
+        let Pick::Instance(_, first) = pick(&two) else { panic!("one is started") };
+        let (other, _) = pick_other(&two, first).expect("there are two");
+        assert_eq!(&*other.index, "2");
+        let one = service(vec![instance("1", State::Started, true, 1)]);
+        let Pick::Instance(_, only) = pick(&one) else { panic!("one is started") };
+        assert!(pick_other(&one, only).is_none());
+    }
+}

@@ -1,0 +1,395 @@
+//! The command line: clap's half, and the spelling of the original gogeta.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Seconds, Splice};
+
+/// A dynamic HTTP reverse proxy: its routes live in etcd (or a file) and change while it runs.
+#[derive(Debug, Parser)]
+#[command(name = "gogeta", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+#[command(
+    after_help = "Every flag has an environment variable (GOGETA_LISTEN, ..) and a key of the same name \
+    in the file that --config names.\nA flag goes before the environment, that before the file, and that \
+    before the default.\nThe original's spelling works too: gogeta -etcdAddress=http://127.0.0.1:2379 \
+    -resolverType Env -port 7777"
+)]
+pub struct Cli {
+    /// What to do; serves where nothing else is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The flags for serving.
+    #[command(flatten)]
+    pub options: Options,
+    /// Read further options from this TOML file.
+    #[arg(long, value_name = "FILE", env = "GOGETA_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// What gogeta can do besides serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the main job with nothing else installed: backends, routes in each state, proxy and admin page.
+    Demo(DemoOptions),
+}
+
+/// The flags of `gogeta demo`.
+#[derive(Debug, Args)]
+pub struct DemoOptions {
+    /// Where the proxy listens; another port is taken where this one is in use.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7777")]
+    pub listen: SocketAddr,
+    /// Where the admin page listens; another port is taken where this one is in use.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7778")]
+    pub admin: SocketAddr,
+}
+
+/// How a host becomes a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum ResolverType {
+    /// By the domains in etcd or the routes file.
+    #[value(name = "IoEtcd")]
+    IoEtcd,
+    /// The service is the first label of the host.
+    #[value(name = "Env")]
+    Env,
+    /// Everything to http://localhost:8080/.
+    #[value(name = "Dummy")]
+    Dummy,
+}
+
+/// How a line of a log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What `--default-robots` can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DefaultRobots {
+    /// Requests for /robots.txt go to the backend.
+    Off,
+    /// They are answered with "Disallow: /", as the original did.
+    Disallow,
+}
+
+/// Everything that can be set by flag, environment or file; what is not set is `None`.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Options {
+    /// Where to listen, comma-separated or several times [default: 0.0.0.0:7777]
+    #[arg(long, value_name = "ADDR", env = "GOGETA_LISTEN", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<Vec<SocketAddr>>,
+    /// The port to listen on, where --listen is not given [default: 7777]
+    #[arg(long, env = "GOGETA_PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Where health, metrics and the API listen; "off" for nowhere [default: 127.0.0.1:7778]
+    #[arg(long, value_name = "ADDR", env = "GOGETA_ADMIN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
+    /// Threads that serve requests [default: one for each core]
+    #[arg(long, value_name = "N", env = "GOGETA_THREADS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+
+    /// etcd's endpoints, comma-separated [default: http://127.0.0.1:2379]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "GOGETA_ETCD_ADDRESS",
+        value_delimiter = ',',
+        help_heading = "Routes"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etcd_address: Option<Vec<String>>,
+    /// The user to be for etcd
+    #[arg(long, value_name = "NAME", env = "GOGETA_ETCD_USER", help_heading = "Routes")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etcd_user: Option<String>,
+    /// That user's password; better given by the environment than by the flag
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "GOGETA_ETCD_PASSWORD",
+        hide_env_values = true,
+        help_heading = "Routes"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etcd_password: Option<String>,
+    /// The authority that signed etcd's certificate (PEM) [default: the system's]
+    #[arg(long, value_name = "FILE", env = "GOGETA_ETCD_CA", help_heading = "Routes")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etcd_ca: Option<PathBuf>,
+    /// gogeta's own certificate for etcd (PEM)
+    #[arg(long, value_name = "FILE", env = "GOGETA_ETCD_CERT", help_heading = "Routes")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etcd_cert: Option<PathBuf>,
+    /// The key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", env = "GOGETA_ETCD_KEY", help_heading = "Routes")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etcd_key: Option<PathBuf>,
+    /// The directory of the domains in etcd [default: /domains]
+    #[arg(long, value_name = "DIR", env = "GOGETA_DOMAIN_DIR", help_heading = "Routes")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain_dir: Option<String>,
+    /// The directory of the services in etcd [default: /services]
+    #[arg(long, value_name = "DIR", env = "GOGETA_SERVICE_DIR", help_heading = "Routes")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_dir: Option<String>,
+    /// Routes from this TOML file instead of etcd; watched for changes
+    #[arg(long, value_name = "FILE", env = "GOGETA_ROUTES", help_heading = "Routes")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routes: Option<PathBuf>,
+    /// How a host becomes a target, in any letter case [default: IoEtcd]
+    #[arg(
+        long,
+        value_name = "TYPE",
+        env = "GOGETA_RESOLVER_TYPE",
+        ignore_case = true,
+        help_heading = "Routes"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolver_type: Option<ResolverType>,
+    /// At most one lastAccess in this time for each instance; 0 writes none [default: 10s]
+    #[arg(long, value_name = "TIME", env = "GOGETA_LAST_ACCESS_INTERVAL", help_heading = "Routes")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_access_interval: Option<Seconds>,
+
+    /// Templates that replace the embedded ones; watched for changes
+    #[arg(long, value_name = "DIR", env = "GOGETA_TEMPLATE_DIR", help_heading = "Pages")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template_dir: Option<PathBuf>,
+    /// The original's status codes: 500 for a stopped service
+    #[arg(long, value_name = "BOOL", env = "GOGETA_LEGACY_CODES", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "Pages")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub legacy_codes: Option<bool>,
+    /// What /robots.txt is for services that have no text of their own [default: off]
+    #[arg(long, value_name = "WHAT", env = "GOGETA_DEFAULT_ROBOTS", help_heading = "Pages")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_robots: Option<DefaultRobots>,
+    /// Hold a request for a starting instance so long before the page is served [default: 0s, off]
+    #[arg(long, value_name = "TIME", env = "GOGETA_WAKE_HOLD", help_heading = "Pages")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wake_hold: Option<Seconds>,
+    /// How many requests may be held at once; others get the page [default: 1000]
+    #[arg(long, value_name = "N", env = "GOGETA_WAKE_HOLD_MAX", help_heading = "Pages")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wake_hold_max: Option<usize>,
+
+    /// Redirect to https unless the request says X-Forwarded-Proto: https
+    #[arg(long, value_name = "BOOL", env = "GOGETA_FORCE_FW_SSL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "Requests")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub force_fw_ssl: Option<bool>,
+    /// Add a header of this name that holds the original URL's root
+    #[arg(long, value_name = "NAME", env = "GOGETA_URL_HEADER_PARAM", help_heading = "Requests")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_header_param: Option<String>,
+    /// Networks whose X-Forwarded-* are believed and appended to, comma-separated [default: none]
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "GOGETA_TRUSTED_PROXIES",
+        value_delimiter = ',',
+        help_heading = "Requests"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted_proxies: Option<Vec<IpNet>>,
+
+    /// A request's head must be there so long after its first byte [default: 10s]
+    #[arg(long, value_name = "TIME", env = "GOGETA_HEAD_TIMEOUT", help_heading = "Time-outs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head_timeout: Option<Seconds>,
+    /// A client's connection without a request is closed after [default: 60s]
+    #[arg(long, value_name = "TIME", env = "GOGETA_IDLE_TIMEOUT", help_heading = "Time-outs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Seconds>,
+    /// A client that neither sends the body nor reads the answer is cut off after [default: 30s]
+    #[arg(long, value_name = "TIME", env = "GOGETA_BODY_TIMEOUT", help_heading = "Time-outs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_timeout: Option<Seconds>,
+    /// Connecting to an instance may take [default: 3s]
+    #[arg(long, value_name = "TIME", env = "GOGETA_CONNECT_TIMEOUT", help_heading = "Time-outs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_timeout: Option<Seconds>,
+    /// The first byte of an answer may take, from the end of the request [default: 60s]
+    #[arg(long, value_name = "TIME", env = "GOGETA_RESPONSE_TIMEOUT", help_heading = "Time-outs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_timeout: Option<Seconds>,
+    /// An idle connection to an instance is kept for [default: 60s]
+    #[arg(long, value_name = "TIME", env = "GOGETA_UPSTREAM_IDLE_TIMEOUT", help_heading = "Time-outs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_idle_timeout: Option<Seconds>,
+    /// So many idle connections are kept for each instance and thread [default: 256]
+    #[arg(long, value_name = "N", env = "GOGETA_UPSTREAM_IDLE_MAX", help_heading = "Time-outs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_idle_max: Option<usize>,
+    /// A tunnel (WebSocket) without traffic is closed after [default: 1h]
+    #[arg(long, value_name = "TIME", env = "GOGETA_TUNNEL_IDLE_TIMEOUT", help_heading = "Time-outs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel_idle_timeout: Option<Seconds>,
+    /// On TERM, what is in flight gets so long to finish [default: 30s]
+    #[arg(long, value_name = "TIME", env = "GOGETA_DRAIN_TIMEOUT", help_heading = "Time-outs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_timeout: Option<Seconds>,
+    /// On TERM, go on accepting for so long while /readyz already says no [default: 0s]
+    #[arg(long, value_name = "TIME", env = "GOGETA_DRAIN_DELAY", help_heading = "Time-outs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_delay: Option<Seconds>,
+
+    /// Which engine carries parked connections; "off" is pure userspace [default: auto]
+    #[arg(long, value_name = "ENGINE", env = "GOGETA_SPLICE", help_heading = "Kernel path")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub splice: Option<Splice>,
+
+    /// What to log: error, warn, info, debug, trace, or tracing's filter syntax [default: info]
+    #[arg(long, value_name = "FILTER", env = "GOGETA_LOG", help_heading = "Logs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// How a line of the log looks [default: text]
+    #[arg(long, value_name = "FORMAT", env = "GOGETA_LOG_FORMAT", help_heading = "Logs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<LogFormat>,
+    /// Log each request to this file; "-" is standard output, "off" is nowhere [default: off]
+    #[arg(long, value_name = "FILE", env = "GOGETA_ACCESS_LOG", help_heading = "Logs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<String>,
+    /// How a line of the access log looks [default: text]
+    #[arg(long, value_name = "FORMAT", env = "GOGETA_ACCESS_LOG_FORMAT", help_heading = "Logs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_log_format: Option<LogFormat>,
+    /// Where USR2 writes its CPU profile (pprof), with a flame graph beside it; profiles from the start if given
+    #[arg(long, value_name = "FILE", env = "GOGETA_CPU_PROFILE", help_heading = "Logs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_profile: Option<PathBuf>,
+}
+
+/// The original's flags, and what they are called now.
+const LEGACY: [(&str, &str); 10] = [
+    ("etcdAddress", "--etcd-address"),
+    ("domainDir", "--domain-dir"),
+    ("serviceDir", "--service-dir"),
+    ("templateDir", "--template-dir"),
+    ("port", "--port"),
+    ("resolverType", "--resolver-type"),
+    ("lastAccessInterval", "--last-access-interval"),
+    ("forceFwSsl", "--force-fw-ssl"),
+    ("UrlHeaderParam", "--url-header-param"),
+    ("cpuProfile", "--cpu-profile"),
+];
+
+/// Flags of the logging library that the original was linked with: they say nothing here, and hurt nothing.
+const LEGACY_IGNORED: [&str; 6] =
+    ["logtostderr", "alsologtostderr", "stderrthreshold", "vmodule", "log_dir", "log_backtrace_at"];
+
+/// Rewrites arguments in the original's spelling (Go's `flag` package: one or two dashes) into today's.
+pub fn modernise(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments = arguments.into_iter();
+    let mut modern: Vec<OsString> = arguments.next().into_iter().collect();
+    for argument in arguments {
+        match argument.to_str().map(modernise_one) {
+            Some(Modern::Is(text)) => modern.push(text.into()),
+            Some(Modern::Gone) => {}
+            Some(Modern::AsItWas) | None => modern.push(argument),
+        }
+    }
+    modern
+}
+
+enum Modern {
+    Is(String),
+    Gone,
+    AsItWas,
+}
+
+fn modernise_one(argument: &str) -> Modern {
+    let Some(flag) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else {
+        return Modern::AsItWas;
+    };
+    let (name, value) = match flag.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (flag, None),
+    };
+    if let Some((_, now)) = LEGACY.iter().find(|(legacy, _)| *legacy == name) {
+        return Modern::Is(value.map_or_else(|| (*now).to_owned(), |value| format!("{now}={value}")));
+    }
+    match (name, value.and_then(|value| value.parse::<u8>().ok())) {
+        ("v", Some(level)) => Modern::Is(format!("--log={}", if level > 0 { "debug" } else { "info" })),
+        _ if LEGACY_IGNORED.contains(&name) => Modern::Gone,
+        _ => Modern::AsItWas,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Cli {
+        let arguments = line.split_whitespace().map(OsString::from);
+        Cli::try_parse_from(modernise(arguments)).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    #[test]
+    fn the_command_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_its_variable() {
+        for argument in Cli::command().get_arguments() {
+            let Some(long) = argument.get_long().filter(|long| !["help", "version"].contains(long)) else {
+                continue;
+            };
+            let variable = format!("GOGETA_{}", long.replace('-', "_").to_uppercase());
+            assert_eq!(argument.get_env().and_then(|env| env.to_str()), Some(&*variable), "--{long}");
+        }
+    }
+
+    #[test]
+    fn the_originals_command_line() {
+        let cli = parse(
+            "gogeta -etcdAddress=http://172.17.42.1:4001 -domainDir=/d --serviceDir=/s -templateDir=./t -port 7777 \
+             -resolverType Env -lastAccessInterval 10 -forceFwSsl -UrlHeaderParam nuxeo-virtual-host \
+             -cpuProfile /tmp/p -logtostderr=true -v=5",
+        );
+        let options = cli.options;
+        assert_eq!(options.etcd_address, Some(vec!["http://172.17.42.1:4001".to_owned()]));
+        assert_eq!(options.domain_dir.as_deref(), Some("/d"));
+        assert_eq!(options.service_dir.as_deref(), Some("/s"));
+        assert_eq!(options.template_dir, Some("./t".into()));
+        assert_eq!(options.port, Some(7777));
+        assert_eq!(options.resolver_type, Some(ResolverType::Env));
+        assert_eq!(options.last_access_interval, Some(Seconds::from_secs(10)));
+        assert_eq!(options.force_fw_ssl, Some(true));
+        assert_eq!(options.url_header_param.as_deref(), Some("nuxeo-virtual-host"));
+        assert_eq!(options.cpu_profile, Some("/tmp/p".into()));
+        assert_eq!(options.log.as_deref(), Some("debug"));
+    }
+
+    #[test]
+    fn spellings() {
+        assert_eq!(parse("gogeta -forceFwSsl=false").options.force_fw_ssl, Some(false));
+        assert_eq!(parse("gogeta --resolver-type dummy").options.resolver_type, Some(ResolverType::Dummy));
+        assert_eq!(
+            parse("gogeta --listen [::]:80,127.0.0.1:81").options.listen.map(|all| all.len()),
+            Some(2)
+        );
+        assert!(Cli::try_parse_from(["gogeta", "--lisen", "x"]).is_err());
+        assert!(Cli::try_parse_from(["gogeta", "--listen", "nowhere"]).is_err());
+    }
+}

@@ -1,0 +1,449 @@
+//! What gogeta runs with: flags, environment, file and defaults, resolved and validated.
+//!
+//! Nothing behind this knows of clap or serde: [`Config`] is plain data.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::HeaderName;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{DefaultRobots, LogFormat, Options, ResolverType};
+
+/// A time as people write it: `10` (seconds), `500ms`, `1m 30s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "SecondsText", into = "String")]
+pub struct Seconds(pub Duration);
+
+impl Seconds {
+    /// A number of whole seconds.
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SecondsText {
+    Number(u64),
+    Text(String),
+}
+
+impl TryFrom<SecondsText> for Seconds {
+    type Error = String;
+
+    fn try_from(text: SecondsText) -> Result<Self, String> {
+        match text {
+            SecondsText::Number(seconds) => Ok(Self::from_secs(seconds)),
+            SecondsText::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(seconds) => Ok(Self::from_secs(seconds)),
+            Err(_) => humantime::parse_duration(text)
+                .map(Self)
+                .map_err(|error| format!("{error}; write a number of seconds, or 500ms, 10s, 5m, 1h")),
+        }
+    }
+}
+
+impl From<Seconds> for String {
+    fn from(seconds: Seconds) -> Self {
+        seconds.to_string()
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+/// Which engine carries parked connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Splice {
+    /// The best that works; userspace where none does.
+    Auto,
+    /// Pure userspace.
+    Off,
+}
+
+/// Everything that gogeta runs with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the proxy listens.
+    pub listen: Vec<SocketAddr>,
+    /// Where the admin listener is, if anywhere.
+    pub admin: Option<SocketAddr>,
+    /// How many threads serve requests.
+    pub threads: usize,
+    /// Where routes come from.
+    pub source: Source,
+    /// How a host becomes a target.
+    pub resolver: ResolverType,
+    /// At most one `lastAccess` in this time for each instance; none where it is zero.
+    pub last_access_interval: Duration,
+    /// Templates that replace the embedded ones.
+    pub template_dir: Option<PathBuf>,
+    /// 500 instead of 503 for a stopped service.
+    pub legacy_codes: bool,
+    /// Answer `/robots.txt` for services that have no text of their own.
+    pub default_robots: DefaultRobots,
+    /// Hold a request for a starting instance so long.
+    pub wake_hold: Duration,
+    /// How many requests may be held at once.
+    pub wake_hold_max: usize,
+    /// Redirect to https unless `X-Forwarded-Proto` says so.
+    pub force_ssl: bool,
+    /// The header that gets the original URL's root.
+    pub url_header: Option<HeaderName>,
+    /// Whose `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// All time-outs.
+    pub timeouts: Timeouts,
+    /// Idle connections kept for each instance and thread.
+    pub upstream_idle_max: usize,
+    /// Which engine carries parked connections.
+    pub splice: Splice,
+    /// The logs.
+    pub log: Log,
+}
+
+/// Where routes come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// etcd.
+    Etcd(Etcd),
+    /// A file.
+    File(PathBuf),
+    /// A file, with the demo's supervisor beside it.
+    Demo(PathBuf),
+    /// Nowhere: the resolver needs none.
+    Nothing,
+}
+
+/// How to reach etcd, and which of its keys are ours.
+#[derive(Debug, Clone)]
+pub struct Etcd {
+    /// Its endpoints, as URLs.
+    pub endpoints: Vec<String>,
+    /// Who to be there.
+    pub user: Option<(String, String)>,
+    /// The authority that signed its certificate.
+    pub ca: Option<PathBuf>,
+    /// Our certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// The directory of the domains.
+    pub domain_dir: String,
+    /// The directory of the services.
+    pub service_dir: String,
+}
+
+/// All time-outs.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// A request's head, from its first byte.
+    pub head: Duration,
+    /// A client's connection without a request.
+    pub idle: Duration,
+    /// A client's body or reading without progress.
+    pub body: Duration,
+    /// Connecting to an instance.
+    pub connect: Duration,
+    /// The first byte of an answer.
+    pub response: Duration,
+    /// An idle connection to an instance.
+    pub upstream_idle: Duration,
+    /// A tunnel without traffic.
+    pub tunnel_idle: Duration,
+    /// What is in flight when gogeta stops.
+    pub drain: Duration,
+    /// Between not ready and not accepting.
+    pub drain_delay: Duration,
+}
+
+/// The logs.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// What to log, in tracing's filter syntax.
+    pub filter: String,
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Where requests are logged.
+    pub access: Option<AccessLog>,
+    /// Where CPU profiles go.
+    pub cpu_profile: PathBuf,
+    /// Whether to profile from the start.
+    pub profile_at_start: bool,
+}
+
+/// Where and how requests are logged.
+#[derive(Debug, Clone)]
+pub struct AccessLog {
+    /// A file; standard output where there is none.
+    pub file: Option<PathBuf>,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// Why gogeta cannot run with what it was given. Names the flag, or the file and line.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// Options from a TOML file.
+///
+/// # Errors
+///
+/// The file's name, with the line where the text is at fault.
+pub fn read_file(path: &Path) -> Result<Options, ConfigError> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(format!("cannot read the config file {name} (--config): {error}")))?;
+    toml::from_str(&text).map_err(|error| ConfigError(format!("the config file {name} is wrong: {error}")))
+}
+
+impl Options {
+    /// These options, and where they say nothing, those of `file`.
+    ///
+    /// # Errors
+    ///
+    /// None that a user can cause; options are plain data.
+    pub fn or(&self, file: &Self) -> Result<Self, ConfigError> {
+        // By way of a map, so that a new option needs no line here.
+        let map = |options: &Self| match serde_json::to_value(options) {
+            Ok(serde_json::Value::Object(map)) => Ok(map),
+            Ok(_) => Err(ConfigError("options are not a map".to_owned())),
+            Err(error) => Err(ConfigError(error.to_string())),
+        };
+        let mut merged = map(file)?;
+        merged.extend(map(self)?);
+        serde_json::from_value(merged.into()).map_err(|error| ConfigError(error.to_string()))
+    }
+}
+
+impl TryFrom<Options> for Config {
+    type Error = ConfigError;
+
+    fn try_from(options: Options) -> Result<Self, ConfigError> {
+        let seconds = |value: Option<Seconds>, default: u64| value.unwrap_or(Seconds::from_secs(default)).0;
+        let timeouts = Timeouts {
+            head: positive("--head-timeout", seconds(options.head_timeout, 10))?,
+            idle: positive("--idle-timeout", seconds(options.idle_timeout, 60))?,
+            body: positive("--body-timeout", seconds(options.body_timeout, 30))?,
+            connect: positive("--connect-timeout", seconds(options.connect_timeout, 3))?,
+            response: positive("--response-timeout", seconds(options.response_timeout, 60))?,
+            upstream_idle: seconds(options.upstream_idle_timeout, 60),
+            tunnel_idle: positive("--tunnel-idle-timeout", seconds(options.tunnel_idle_timeout, 3600))?,
+            drain: seconds(options.drain_timeout, 30),
+            drain_delay: seconds(options.drain_delay, 0),
+        };
+        Ok(Self {
+            listen: listen(&options)?,
+            admin: admin(options.admin.as_deref())?,
+            threads: threads(options.threads)?,
+            source: source(&options)?,
+            resolver: options.resolver_type.unwrap_or(ResolverType::IoEtcd),
+            last_access_interval: seconds(options.last_access_interval, 10),
+            template_dir: options.template_dir,
+            legacy_codes: options.legacy_codes.unwrap_or(false),
+            default_robots: options.default_robots.unwrap_or(DefaultRobots::Off),
+            wake_hold: seconds(options.wake_hold, 0),
+            wake_hold_max: options.wake_hold_max.unwrap_or(1000),
+            force_ssl: options.force_fw_ssl.unwrap_or(false),
+            url_header: options
+                .url_header_param
+                .filter(|name| !name.is_empty())
+                .map(url_header)
+                .transpose()?,
+            trusted_proxies: options.trusted_proxies.unwrap_or_default(),
+            timeouts,
+            upstream_idle_max: options.upstream_idle_max.unwrap_or(256),
+            splice: options.splice.unwrap_or(Splice::Auto),
+            log: Log {
+                filter: options.log.unwrap_or_else(|| "info".to_owned()),
+                format: options.log_format.unwrap_or(LogFormat::Text),
+                access: access_log(options.access_log.as_deref(), options.access_log_format),
+                profile_at_start: options.cpu_profile.is_some(),
+                cpu_profile: options.cpu_profile.unwrap_or_else(|| "/tmp/gogeta.prof".into()),
+            },
+        })
+    }
+}
+
+fn positive(flag: &str, time: Duration) -> Result<Duration, ConfigError> {
+    if time.is_zero() { Err(ConfigError(format!("{flag} must be more than 0"))) } else { Ok(time) }
+}
+
+fn listen(options: &Options) -> Result<Vec<SocketAddr>, ConfigError> {
+    match (&options.listen, options.port) {
+        (Some(_), Some(_)) => {
+            Err(ConfigError("--listen and --port are both given; --listen holds the port already".to_owned()))
+        }
+        (Some(addresses), None) if addresses.is_empty() => {
+            Err(ConfigError("--listen names no address".to_owned()))
+        }
+        (Some(addresses), None) => Ok(addresses.clone()),
+        (None, port) => Ok(vec![(Ipv4Addr::UNSPECIFIED, port.unwrap_or(7777)).into()]),
+    }
+}
+
+fn admin(text: Option<&str>) -> Result<Option<SocketAddr>, ConfigError> {
+    match text {
+        None => Ok(Some((Ipv4Addr::LOCALHOST, 7778).into())),
+        Some("off") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| {
+            ConfigError(format!("--admin must be an address such as 127.0.0.1:7778, or off; not {text:?}"))
+        }),
+    }
+}
+
+fn threads(count: Option<usize>) -> Result<usize, ConfigError> {
+    match count {
+        None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        Some(count @ 1..=1024) => Ok(count),
+        Some(count) => Err(ConfigError(format!("--threads must be 1 to 1024, not {count}"))),
+    }
+}
+
+fn source(options: &Options) -> Result<Source, ConfigError> {
+    if options.resolver_type == Some(ResolverType::Dummy) {
+        return Ok(Source::Nothing);
+    }
+    if let Some(file) = &options.routes {
+        if options.etcd_address.is_some() {
+            return Err(ConfigError(
+                "--routes and --etcd-address are both given; routes come from one of them".to_owned(),
+            ));
+        }
+        return Ok(Source::File(file.clone()));
+    }
+    let endpoints = options.etcd_address.clone().unwrap_or_else(|| vec!["http://127.0.0.1:2379".to_owned()]);
+    let endpoints: Vec<String> = endpoints.iter().map(|text| endpoint(text)).collect::<Result<_, _>>()?;
+    let user = match (&options.etcd_user, &options.etcd_password) {
+        (Some(user), Some(password)) => Some((user.clone(), password.clone())),
+        (None, None) => None,
+        (Some(_), None) => {
+            return Err(ConfigError("--etcd-user is given without --etcd-password".to_owned()));
+        }
+        (None, Some(_)) => {
+            return Err(ConfigError("--etcd-password is given without --etcd-user".to_owned()));
+        }
+    };
+    let identity = match (&options.etcd_cert, &options.etcd_key) {
+        (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
+        (None, None) => None,
+        _ => return Err(ConfigError("--etcd-cert and --etcd-key go together".to_owned())),
+    };
+    Ok(Source::Etcd(Etcd {
+        endpoints,
+        user,
+        ca: options.etcd_ca.clone(),
+        identity,
+        domain_dir: directory("--domain-dir", options.domain_dir.as_deref().unwrap_or("/domains"))?,
+        service_dir: directory("--service-dir", options.service_dir.as_deref().unwrap_or("/services"))?,
+    }))
+}
+
+fn endpoint(text: &str) -> Result<String, ConfigError> {
+    let text = text.trim().trim_end_matches('/');
+    let wrong =
+        || ConfigError(format!("--etcd-address must be URLs such as http://127.0.0.1:2379, not {text:?}"));
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let uri: http::Uri = with_scheme.parse().map_err(|_| wrong())?;
+    match uri.scheme_str() {
+        Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(with_scheme),
+        _ => Err(wrong()),
+    }
+}
+
+fn directory(flag: &str, text: &str) -> Result<String, ConfigError> {
+    let text = text.trim_end_matches('/');
+    if text.is_empty() {
+        return Err(ConfigError(format!("{flag} must name a directory below the root, such as /domains")));
+    }
+    Ok(text.to_owned())
+}
+
+fn url_header(name: String) -> Result<HeaderName, ConfigError> {
+    name.parse().map_err(|_| ConfigError(format!("--url-header-param must be a header's name, not {name:?}")))
+}
+
+fn access_log(text: Option<&str>, format: Option<LogFormat>) -> Option<AccessLog> {
+    let format = format.unwrap_or(LogFormat::Text);
+    match text {
+        None | Some("off") => None,
+        Some("-") => Some(AccessLog { file: None, format }),
+        Some(path) => Some(AccessLog { file: Some(path.into()), format }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(options: Options) -> Result<Config, String> {
+        Config::try_from(options).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults() {
+        let config = config(Options::default()).expect("the defaults are right");
+        assert_eq!(config.listen, ["0.0.0.0:7777".parse().expect("an address")]);
+        assert_eq!(config.admin, "127.0.0.1:7778".parse().ok());
+        assert!(matches!(config.source, Source::Etcd(etcd) if etcd.endpoints == ["http://127.0.0.1:2379"]));
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_file() {
+        let flags = Options { port: Some(1), ..Options::default() };
+        let file: Options =
+            toml::from_str("port = 2\nthreads = 3\nidle-timeout = 5\nwake-hold = \"1m\"").expect("good TOML");
+        let merged = flags.or(&file).expect("they merge");
+        assert_eq!((merged.port, merged.threads), (Some(1), Some(3)));
+        assert_eq!(merged.idle_timeout, Some(Seconds::from_secs(5)));
+        assert_eq!(merged.wake_hold, Some(Seconds::from_secs(60)));
+    }
+
+    #[test]
+    fn a_mistake_in_the_file_names_its_line() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("gogeta.toml");
+        for (text, line) in
+            [("port = 1\nprot = 2\n", "line 2"), ("\n\nport = \"x\"\n", "line 3"), ("port =\n", "line 1")]
+        {
+            std::fs::write(&path, text).expect("the file is written");
+            let error = read_file(&path).expect_err(text).to_string();
+            assert!(error.contains(line) && error.contains("gogeta.toml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn mistakes_name_the_flag() {
+        let rows: [(Options, &str); 8] = [
+            (Options { admin: Some("nowhere".into()), ..Options::default() }, "--admin"),
+            (Options { threads: Some(0), ..Options::default() }, "--threads"),
+            (Options { etcd_address: Some(vec!["ftp://x".into()]), ..Options::default() }, "--etcd-address"),
+            (Options { etcd_user: Some("x".into()), ..Options::default() }, "--etcd-password"),
+            (Options { domain_dir: Some("/".into()), ..Options::default() }, "--domain-dir"),
+            (Options { url_header_param: Some("a b".into()), ..Options::default() }, "--url-header-param"),
+            (Options { head_timeout: Some(Seconds::from_secs(0)), ..Options::default() }, "--head-timeout"),
+            (Options { port: Some(1), listen: Some(vec![]), ..Options::default() }, "--listen"),
+        ];
+        for (options, flag) in rows {
+            let error = config(options).expect_err(flag);
+            assert!(error.contains(flag), "{error}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! gogeta: a dynamic HTTP reverse proxy whose routes live in etcd and change while it runs.
+//!
+//! This crate is the binary's inside; its API is for its own tests. Read it in this order:
+//!
+//! 1. **Routes** come from a [`store`], are applied by the [`control`] task to the [`routes`] registry, and are
+//!    published as one immutable table.
+//! 2. **A request** goes down [`proxy`] once: vet, resolve, [`balance`], headers, forward, and back up.
+//! 3. **Where no backend answers**, one of the [`pages`] does, by the instance's [`status`].
+//! 4. **What requests have to say** to the store goes through [`feedback`], and never waits.
+//! 5. **The operator** sees it all on the [`admin`] listener, in the [`telemetry`] and the [`access_log`].
+//!
+//! [`app`] wires it together and takes it down in order.
+
+pub mod access_log;
+pub mod admin;
+pub mod app;
+pub mod balance;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod demo;
+pub mod feedback;
+pub mod metrics;
+pub mod pages;
+pub mod profile;
+pub mod proxy;
+pub mod routes;
+pub mod signals;
+pub mod status;
+pub mod store;
+pub mod task_dump;
+pub mod telemetry;

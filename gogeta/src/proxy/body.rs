@@ -1,0 +1,225 @@
+//! Bodies on their way through. They stream: nothing is ever held whole.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::client::Client;
+use super::pool::{Pool, UpstreamConnection};
+use super::record::Record;
+use super::vitals::Deadline;
+use crate::config::Timeouts;
+
+/// What a client sends, on its way to the upstream.
+#[derive(Debug)]
+pub struct ClientBody {
+    incoming: Option<Incoming>,
+    client: Rc<Client>,
+    timeouts: Rc<Timeouts>,
+}
+
+impl ClientBody {
+    /// The body of a client's request.
+    pub fn new(incoming: Incoming, client: Rc<Client>, timeouts: Rc<Timeouts>) -> Self {
+        Self { incoming: Some(incoming), client, timeouts }
+    }
+
+    /// No body, for a request that is sent once more.
+    pub fn empty(client: Rc<Client>, timeouts: Rc<Timeouts>) -> Self {
+        Self { incoming: None, client, timeouts }
+    }
+}
+
+/// The client's body broke off, or was malformed.
+#[derive(Debug, thiserror::Error)]
+#[error("the client's body: {0}")]
+pub struct ClientBodyError(#[source] hyper::Error);
+
+impl http_body::Body for ClientBody {
+    type Data = Bytes;
+    type Error = ClientBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
+        let this = &mut *self;
+        let vitals = &this.client.vitals;
+        let Some(incoming) = &mut this.incoming else {
+            return Poll::Ready(None);
+        };
+        loop {
+            match Pin::new(&mut *incoming).poll_frame(cx) {
+                Poll::Pending => {
+                    vitals.set_once(Deadline::Read, this.timeouts.body);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(Ok(frame))) => {
+                    vitals.clear(Deadline::Read);
+                    // The answer is waited for from the end of the request.
+                    vitals.set(Deadline::Response, this.timeouts.response);
+                    // A trailer field is of no use to a hop that did not ask for it (RFC 9110, 6.5.1).
+                    if frame.is_data() {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    this.client.body_broken.set(true);
+                    return Poll::Ready(Some(Err(ClientBodyError(error))));
+                }
+                Poll::Ready(None) => {
+                    vitals.clear(Deadline::Read);
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), http_body::Body::size_hint)
+    }
+}
+
+/// An upstream's response, together with the connection that brings it. When it has been read to its end, the
+/// connection goes back to the pool; dropped before, the connection is closed.
+#[derive(Debug)]
+pub struct UpstreamBody {
+    incoming: Incoming,
+    connection: Option<Box<UpstreamConnection>>,
+    pool: Rc<Pool>,
+    complete: bool,
+}
+
+impl UpstreamBody {
+    /// The body of the response that was just received on `connection`.
+    pub fn new(incoming: Incoming, connection: Box<UpstreamConnection>, pool: Rc<Pool>) -> Self {
+        let complete = incoming.is_end_stream();
+        Self { incoming, connection: Some(connection), pool, complete }
+    }
+}
+
+impl Drop for UpstreamBody {
+    fn drop(&mut self) {
+        if self.complete
+            && let Some(connection) = self.connection.take()
+        {
+            self.pool.put(connection);
+        }
+    }
+}
+
+impl UpstreamBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut outcome = Pin::new(&mut self.incoming).poll_frame(cx);
+        if outcome.is_pending()
+            && let Some(connection) = &mut self.connection
+        {
+            // Asking made room for the connection to read on.
+            connection.drive(cx);
+            outcome = Pin::new(&mut self.incoming).poll_frame(cx);
+        }
+        match &outcome {
+            Poll::Ready(None) => self.complete = true,
+            Poll::Ready(Some(Ok(_))) => self.complete = self.incoming.is_end_stream(),
+            _ => {}
+        }
+        outcome
+    }
+}
+
+/// What a client receives.
+#[derive(Debug)]
+pub struct Body {
+    content: Content,
+    record: Option<Record>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Empty,
+    Whole(Bytes),
+    Upstream(UpstreamBody),
+}
+
+impl Body {
+    /// No bytes.
+    pub fn empty() -> Self {
+        Self { content: Content::Empty, record: None }
+    }
+
+    /// These bytes.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self { content: if bytes.is_empty() { Content::Empty } else { Content::Whole(bytes) }, record: None }
+    }
+
+    /// What the upstream sends.
+    pub fn upstream(body: UpstreamBody) -> Self {
+        Self { content: Content::Upstream(body), record: None }
+    }
+
+    /// This body, which takes the request's record to its end.
+    pub fn recorded(mut self, record: Record) -> Self {
+        self.record = Some(record);
+        self
+    }
+
+    fn count(&mut self, frame: &Frame<Bytes>) {
+        if let (Some(record), Some(data)) = (&mut self.record, frame.data_ref()) {
+            record.sent += data.len() as u64;
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let outcome = match &mut self.content {
+            Content::Empty => Poll::Ready(None),
+            Content::Whole(bytes) => {
+                let frame = Frame::data(std::mem::take(bytes));
+                self.content = Content::Empty;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Content::Upstream(body) => body.poll_frame(cx),
+        };
+        match &outcome {
+            Poll::Ready(Some(Ok(frame))) => self.count(frame),
+            Poll::Ready(Some(Err(error))) => {
+                if let Some(record) = &mut self.record {
+                    record.cut(error);
+                }
+            }
+            _ => {}
+        }
+        outcome
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Whole(_) => false,
+            Content::Upstream(body) => body.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Upstream(body) => body.incoming.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The task of one client's connection: hyper's state machine, our deadlines, and how it all ends.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::body::Body;
+use super::client::{Client, Downstream};
+use super::headers::Peer;
+use super::service;
+use super::upgrade;
+use super::vitals::Deadline;
+use super::worker::Worker;
+
+/// How long a connection on its way out may stay idle, so that a request that is on its way already is served.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// How long, and how much, is read of a client that goes on sending after its last answer. Closing at once would
+/// reset the connection, and the answer could be lost on its way (RFC 9112, 9.6).
+const LINGER: (Duration, usize) = (Duration::from_secs(2), 256 << 10);
+
+/// Serves a client until its connection ends.
+pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
+    let peer = Peer::new(address.ip(), &worker.config().trusted_proxies);
+    let client = Client::new(address, peer, worker.ward.admit());
+    let socket = Downstream::new(stream, client.clone(), worker.timeouts());
+    let handler = Handler {
+        slot: Rc::default(),
+        respond: {
+            let (worker, client) = (worker.clone(), client.clone());
+            move |request| service::respond(worker.clone(), client.clone(), request)
+        },
+    };
+    let mut http = http1::Builder::new().max_headers(100).serve_connection(TokioIo::new(socket), handler);
+
+    let end = std::future::poll_fn(|cx| {
+        client.vitals.watch(cx.waker());
+        drain(&worker, &client);
+        match client.vitals.passed() {
+            Some(Deadline::Idle) => {
+                client.vitals.clear(Deadline::Idle);
+                Pin::new(&mut http).graceful_shutdown();
+            }
+            Some(deadline @ (Deadline::Head | Deadline::Write)) => {
+                return Poll::Ready(End::TimedOut(deadline));
+            }
+            // Before a response there is a request to tell of it; behind one, only the connection.
+            Some(Deadline::Read) if !client.answering() => return Poll::Ready(End::TimedOut(Deadline::Read)),
+            _ => {}
+        }
+        Pin::new(&mut http).poll(cx).map(End::Finished)
+    })
+    .await;
+
+    let parts = http.into_parts();
+    let mut socket = parts.io.into_inner();
+    match end {
+        End::Finished(Ok(())) => {
+            let tunnel = client.tunnel.borrow_mut().take();
+            if let Some(mut tunnel) = tunnel {
+                carry(&client, socket, parts.read_buf, &mut tunnel).await;
+                return;
+            }
+        }
+        End::Finished(Err(error)) => {
+            tracing::debug!(client = %address, error = super::pool::reason(&error), "the connection ended");
+            worker.metrics.client_error(&error);
+        }
+        End::TimedOut(deadline) => {
+            worker.metrics.error("client_timeout");
+            tracing::debug!(client = %address, ?deadline, "the client took too long");
+            if deadline == Deadline::Head {
+                let answer =
+                    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+                let _ = tokio::time::timeout(LINGER.0, socket.write_all(answer)).await;
+            } else {
+                return;
+            }
+        }
+    }
+    linger(&client, &mut socket).await;
+}
+
+enum End {
+    Finished(hyper::Result<()>),
+    TimedOut(Deadline),
+}
+
+/// On the way out an idle connection may stay only as long as a request may be on its way.
+fn drain(worker: &Worker, client: &Client) {
+    if worker.draining.get() && !client.busy.get() && !client.leaving.replace(true) {
+        client.vitals.set(Deadline::Idle, DRAIN_GRACE.min(worker.timeouts().drain / 2));
+    }
+}
+
+/// Carries a tunnel to its end.
+async fn carry(client: &Client, socket: Downstream, early: bytes::Bytes, tunnel: &mut upgrade::Tunnel) {
+    let outcome = {
+        let mut relay = std::pin::pin!(upgrade::relay(socket, early, tunnel));
+        std::future::poll_fn(|cx| {
+            client.vitals.watch(cx.waker());
+            match client.vitals.passed() {
+                Some(Deadline::Tunnel) => Poll::Ready(None),
+                _ => relay.as_mut().poll(cx).map(Some),
+            }
+        })
+        .await
+    };
+    let (up, down) = (client.bytes.0.get(), client.bytes.1.get());
+    if let Some(record) = &mut tunnel.record {
+        record.sent = down;
+    }
+    match outcome {
+        Some(Ok(_)) => tracing::debug!(client = %client.address, up, down, "the tunnel ended"),
+        Some(Err(error)) => tracing::debug!(client = %client.address, up, down, %error, "the tunnel broke"),
+        None => tracing::debug!(client = %client.address, up, down, "the tunnel was idle for too long"),
+    }
+}
+
+/// Ends our side, and reads what the client still sends until it ends its own.
+async fn linger(client: &Client, socket: &mut Downstream) {
+    if client.gone.get() {
+        return;
+    }
+    let read_on = async {
+        let mut left = LINGER.1;
+        let mut buffer = [0; 4096];
+        socket.shutdown().await?;
+        while left > 0 {
+            match socket.read(&mut buffer).await? {
+                0 => break,
+                count => left = left.saturating_sub(count),
+            }
+        }
+        Ok::<(), std::io::Error>(())
+    };
+    // It is over either way.
+    let _ = tokio::time::timeout(LINGER.0, read_on).await;
+}
+
+/// hyper's view of [`service::respond`]. A connection answers one request at a time, so the place where its
+/// future lives is used again for each.
+struct Handler<R, F> {
+    slot: Rc<RefCell<Slot<F>>>,
+    respond: R,
+}
+
+type Slot<F> = Pin<Box<Option<F>>>;
+
+impl<R, F> hyper::service::Service<Request<Incoming>> for Handler<R, F>
+where
+    R: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answering<F>;
+
+    fn call(&self, request: Request<Incoming>) -> Answering<F> {
+        self.slot.borrow_mut().as_mut().set(Some((self.respond)(request)));
+        Answering(self.slot.clone())
+    }
+}
+
+/// A request being answered.
+struct Answering<F>(Rc<RefCell<Slot<F>>>);
+
+impl<F: Future<Output = Response<Body>>> Future for Answering<F> {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut slot = self.0.borrow_mut();
+        let Some(answer) = slot.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        let outcome = answer.poll(cx);
+        if outcome.is_ready() {
+            slot.as_mut().set(None);
+        }
+        outcome.map(Ok)
+    }
+}
+
+impl<F> Drop for Answering<F> {
+    fn drop(&mut self) {
+        // hyper lets go of it when the client is gone: then the request must not go on by itself.
+        self.0.borrow_mut().as_mut().set(None);
+    }
+}

@@ -1,0 +1,164 @@
+//! One request to an upstream, and its response's head back: connections, time-outs, retries.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use hyper::body::{Body as _, Incoming};
+
+use super::body::ClientBody;
+use super::client::Client;
+use super::error::ProxyError;
+use super::pool::{Exchange, Failure, UpstreamConnection};
+use super::transport;
+use super::vitals::Deadline;
+use super::worker::Worker;
+use crate::balance;
+use crate::routes::model::{Service, Upstream};
+
+/// Where a request goes first, and what else might take it.
+#[derive(Debug, Clone, Copy)]
+pub struct Destination<'a> {
+    /// Where it goes.
+    pub upstream: &'a Arc<Upstream>,
+    /// The service whose other instances could take it.
+    pub service: Option<&'a Service>,
+}
+
+/// A response's head and the connection that its body comes on.
+#[derive(Debug)]
+pub struct Answer {
+    /// The response.
+    pub response: Response<Incoming>,
+    /// Its connection.
+    pub connection: Box<UpstreamConnection>,
+}
+
+/// Sends a request to its destination.
+///
+/// It is sent a second time only where that cannot do anything twice: to another instance if the first could not
+/// be connected to; on a fresh connection if a pooled one turned out to be dead before a byte was sent, or
+/// (RFC 9110, 9.2.2) if the method is idempotent and there was no body.
+///
+/// # Errors
+///
+/// [`ProxyError`] says whose fault it is; no byte of a response has been passed on then.
+pub async fn forward(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    destination: Destination<'_>,
+    head: Parts,
+    body: Incoming,
+) -> Result<Answer, ProxyError> {
+    let (mut connection, upstream) = connection(worker, client, destination).await?;
+    let body = ClientBody::new(body, client.clone(), worker.timeouts());
+    let bodiless = body.is_end_stream();
+    let copy = (connection.reused && bodiless && head.method.is_idempotent()).then(|| Copy::of(&head));
+    let mut request = Request::from_parts(head, body);
+
+    let failure = match attempt(worker, client, &mut connection, request).await? {
+        Ok(response) => return Ok(Answer { response, connection }),
+        Err(failure) => failure,
+    };
+    request = match (connection.reused, failure.unsent, copy) {
+        (true, Some(unsent), _) => unsent,
+        (true, None, Some(copy)) => copy.request(ClientBody::empty(client.clone(), worker.timeouts())),
+        _ => return Err(broken(client, &upstream, failure.why)),
+    };
+    worker.metrics.upstream_retry();
+    drop(connection);
+    let mut fresh = open(worker, &upstream).await?;
+    match attempt(worker, client, &mut fresh, request).await? {
+        Ok(response) => Ok(Answer { response, connection: fresh }),
+        Err(failure) => Err(broken(client, &upstream, failure.why)),
+    }
+}
+
+/// A connection to the destination, or to another instance of its service.
+async fn connection(
+    worker: &Rc<Worker>,
+    client: &Client,
+    destination: Destination<'_>,
+) -> Result<(Box<UpstreamConnection>, Arc<Upstream>), ProxyError> {
+    let first = destination.upstream;
+    if let Some(connection) = worker.pool.take(first) {
+        return Ok((connection, first.clone()));
+    }
+    let error = match open(worker, first).await {
+        Ok(connection) => return Ok((connection, first.clone())),
+        Err(error) => error,
+    };
+    let Some((_, other)) = destination.service.and_then(|service| balance::pick_other(service, first)) else {
+        return Err(error);
+    };
+    tracing::warn!(client = %client.address, %error, instead = %other.location, "trying another instance");
+    worker.metrics.upstream_error(error.name());
+    worker.metrics.upstream_retry();
+    match worker.pool.take(other) {
+        Some(connection) => Ok((connection, other.clone())),
+        None => Ok((open(worker, other).await?, other.clone())),
+    }
+}
+
+async fn open(worker: &Worker, upstream: &Arc<Upstream>) -> Result<Box<UpstreamConnection>, ProxyError> {
+    let transport = transport::connect(upstream, &worker.shared.tls, worker.timeouts().connect).await?;
+    UpstreamConnection::new(transport, upstream.clone()).await.map_err(|error| ProxyError::Broken {
+        upstream: upstream.location.to_string(),
+        why: error.to_string(),
+    })
+}
+
+/// One exchange. The outer error is final, the inner one may be worth another try.
+async fn attempt(
+    worker: &Worker,
+    client: &Client,
+    connection: &mut UpstreamConnection,
+    request: Request<ClientBody>,
+) -> Result<Result<Response<Incoming>, Failure>, ProxyError> {
+    let vitals = &client.vitals;
+    vitals.set(Deadline::Response, worker.timeouts().response);
+    let expired = || matches!(vitals.passed(), Some(Deadline::Response | Deadline::Read));
+    let outcome = connection.exchange(request, expired).await;
+    let stalled = vitals.passed() == Some(Deadline::Read);
+    vitals.clear(Deadline::Response);
+    vitals.clear(Deadline::Read);
+    match outcome {
+        Ok(response) => Ok(Ok(response)),
+        Err(Exchange::Failed(failure)) => Ok(Err(failure)),
+        Err(Exchange::Expired) if stalled => Err(ProxyError::ClientStalled),
+        Err(Exchange::Expired) => {
+            Err(ProxyError::ResponseTimeout { upstream: connection.upstream().location.to_string() })
+        }
+    }
+}
+
+/// Whose fault a broken exchange is: the client's, if its body was.
+fn broken(client: &Client, upstream: &Upstream, why: String) -> ProxyError {
+    if client.body_broken.get() {
+        return ProxyError::ClientBody(why);
+    }
+    ProxyError::Broken { upstream: upstream.location.to_string(), why }
+}
+
+/// The head of a request that may have to be sent again.
+struct Copy {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Copy {
+    fn of(head: &Parts) -> Self {
+        Self { method: head.method.clone(), uri: head.uri.clone(), headers: head.headers.clone() }
+    }
+
+    fn request(self, body: ClientBody) -> Request<ClientBody> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.headers_mut() = self.headers;
+        *request.version_mut() = Version::HTTP_11;
+        request
+    }
+}

@@ -1,0 +1,375 @@
+//! The rules for header fields on their way through, one small function a rule.
+//!
+//! Pure: `http` types in and out.
+
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use ipnet::IpNet;
+
+/// The headers by which a backend learns who asked for what.
+pub mod forwarded {
+    use http::HeaderName;
+
+    /// The client's address, appended by each proxy.
+    pub const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+    /// `http` or `https`.
+    pub const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+    /// The Host that the client asked for.
+    pub const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+    /// The port that the client asked.
+    pub const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+    /// The client's address, alone.
+    pub const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+    /// RFC 7239's form of them all.
+    pub const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+}
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY: HeaderName = HeaderName::from_static("proxy");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Fields that a `Connection` cannot take away by naming them: framing, Host, and those that gogeta itself sets
+/// (a client could otherwise strip what the next proxy relies on, as in CVE-2024-45410).
+const NOT_NOMINABLE: [HeaderName; 10] = [
+    HOST,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    forwarded::FOR,
+    forwarded::PROTO,
+    forwarded::HOST,
+    forwarded::PORT,
+    forwarded::REAL_IP,
+    forwarded::FORWARDED,
+    http::header::VIA,
+];
+
+/// What gogeta knows of a client, made once a connection.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its address, as a header's value.
+    pub address: HeaderValue,
+    /// Whether it is a proxy whose `X-Forwarded-*` are believed.
+    pub trusted: bool,
+}
+
+impl Peer {
+    /// The peer at an address.
+    pub fn new(address: IpAddr, trusted: &[IpNet]) -> Self {
+        // IPv4 clients of an IPv6 socket are IPv4 clients.
+        let address = address.to_canonical();
+        Self {
+            address: HeaderValue::from_str(&address.to_string())
+                .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            trusted: trusted.iter().any(|network| network.contains(&address)),
+        }
+    }
+}
+
+/// Makes a client's header fields those of the request to its upstream. Framing is deleted: the side that writes
+/// the request makes its own.
+///
+/// `port` is the one in the request's Host. Gives the protocol to upgrade to, where the client asked for one that
+/// may be relayed.
+pub fn to_upstream(headers: &mut HeaderMap, peer: &Peer, port: Option<u16>) -> Option<HeaderValue> {
+    let upgrade = take_upgrade(headers);
+    let trailers = accepts_trailers(headers);
+    strip_hop_by_hop(headers);
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(http::header::EXPECT);
+    headers.remove(&PROXY);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    set_forwarded(headers, peer, port);
+    if let Some(protocol) = &upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol.clone());
+    }
+    upgrade
+}
+
+/// Makes an upstream's header fields those of the response to the client.
+pub fn to_client(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+}
+
+/// RFC 9110, 7.6.1: what is meant for one hop only goes no further. All lines of `Connection` count.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        for name in nominated(headers) {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in [
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+}
+
+/// The fields that `Connection` names, without those that it cannot.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    connection_options(headers)
+        .filter_map(|option| HeaderName::from_bytes(option.as_bytes()).ok())
+        .filter(|name| !NOT_NOMINABLE.contains(name))
+        .collect()
+}
+
+/// The options in all `Connection` lines; a line that is not text has none.
+fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(CONNECTION).into_iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|option| !option.is_empty())
+}
+
+/// RFC 9110, 7.8: `Upgrade` counts only where `Connection` names it. `h2c` is never relayed: it would open a way
+/// past everything that looks at requests.
+fn take_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let protocol = headers.get(UPGRADE)?;
+    let asked = connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"));
+    let text = protocol.to_str().ok()?;
+    let single =
+        headers.get_all(UPGRADE).iter().count() == 1 && !text.contains(',') && !text.trim().is_empty();
+    let h2c = text.trim().to_ascii_lowercase().starts_with("h2");
+    (asked && single && !h2c).then(|| protocol.clone())
+}
+
+/// RFC 9110, 10.1.4: of `TE`, only `trailers` may be passed on.
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(TE).iter().filter_map(|line| line.to_str().ok()).any(|line| {
+        line.split(',')
+            .any(|coding| coding.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("trailers"))
+    })
+}
+
+/// Who asked for what. From a trusted proxy the fields are kept, and the list of addresses appended to; what
+/// anyone else says of himself is replaced.
+fn set_forwarded(headers: &mut HeaderMap, peer: &Peer, port: Option<u16>) {
+    let host = headers.get(HOST).cloned();
+    if peer.trusted {
+        append_address(headers, peer);
+        keep_or_insert(headers, forwarded::REAL_IP, || Some(peer.address.clone()));
+        keep_or_insert(headers, forwarded::PROTO, || Some(HeaderValue::from_static("http")));
+        let default = if came_by_https(headers) { 443 } else { 80 };
+        keep_or_insert(headers, forwarded::PORT, || Some(port.unwrap_or(default).into()));
+        keep_or_insert(headers, forwarded::HOST, || host);
+        return;
+    }
+    headers.remove(forwarded::FORWARDED);
+    headers.insert(forwarded::FOR, peer.address.clone());
+    headers.insert(forwarded::REAL_IP, peer.address.clone());
+    headers.insert(forwarded::PROTO, HeaderValue::from_static("http"));
+    headers.insert(forwarded::PORT, port.map_or(HeaderValue::from_static("80"), HeaderValue::from));
+    match host {
+        Some(host) => headers.insert(forwarded::HOST, host),
+        None => headers.remove(forwarded::HOST),
+    };
+}
+
+fn keep_or_insert(headers: &mut HeaderMap, name: HeaderName, value: impl FnOnce() -> Option<HeaderValue>) {
+    if !headers.contains_key(&name)
+        && let Some(value) = value()
+    {
+        headers.insert(name, value);
+    }
+}
+
+/// Appends the peer to `X-Forwarded-For`, as one line (RFC 9110, 5.3).
+fn append_address(headers: &mut HeaderMap, peer: &Peer) {
+    let mut list: Vec<u8> = Vec::new();
+    for line in headers.get_all(forwarded::FOR) {
+        list.extend_from_slice(line.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(peer.address.as_bytes());
+    let value = HeaderValue::from_bytes(&list).unwrap_or_else(|_| peer.address.clone());
+    headers.insert(forwarded::FOR, value);
+}
+
+/// Whether the client says that it came by https, by way of the proxy before us.
+pub fn came_by_https(headers: &HeaderMap) -> bool {
+    headers.get(forwarded::PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+}
+
+/// The original URL's root, as the original gogeta gave it: from what the proxy before us says, trusted or not,
+/// for whoever asks for this header has one there. The port is left out where it is the scheme's own.
+pub fn url_root(headers: &HeaderMap) -> Option<HeaderValue> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = crate::routes::host::parse(text(HOST)?).ok()?;
+    let proto = if came_by_https(headers) { "https" } else { "http" };
+    let given = text(forwarded::PORT).and_then(|port| port.parse().ok());
+    let root = match (proto, given.or(host.port)) {
+        (_, None) | ("https", Some(443)) | ("http", Some(80)) => format!("{proto}://{}/", host.host),
+        (_, Some(port)) => format!("{proto}://{}:{port}/", host.host),
+    };
+    HeaderValue::from_str(&root).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"));
+        }
+        headers
+    }
+
+    fn peer(trusted: bool) -> Peer {
+        let trusted: Vec<IpNet> =
+            if trusted { vec!["10.0.0.0/8".parse().expect("a network")] } else { vec![] };
+        Peer::new("10.1.2.3".parse().expect("an address"), &trusted)
+    }
+
+    fn lines(headers: &HeaderMap) -> Vec<String> {
+        let text = |value: &HeaderValue| value.to_str().unwrap_or("?").to_owned();
+        let mut lines: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", text(value))).collect();
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn hop_by_hop_fields_go_no_further() {
+        let rows: [(&[(&str, &str)], &[&str]); 8] = [
+            (&[("connection", "close, x-a"), ("x-a", "1"), ("x-b", "1")], &["x-b: 1"]),
+            (&[("connection", "close"), ("connection", "X-A"), ("x-a", "1")], &[]),
+            (
+                &[
+                    ("keep-alive", "1"),
+                    ("proxy-connection", "x"),
+                    ("te", "gzip"),
+                    ("trailer", "x"),
+                    ("upgrade", "x"),
+                ],
+                &[],
+            ),
+            (
+                &[
+                    ("proxy-authorization", "x"),
+                    ("proxy-authenticate", "x"),
+                    ("transfer-encoding", "chunked"),
+                ],
+                &[],
+            ),
+            (
+                &[
+                    ("connection", "x-forwarded-for, host, content-length"),
+                    ("host", "a"),
+                    ("x-forwarded-for", "1"),
+                    ("content-length", "5"),
+                ],
+                &["content-length: 5", "host: a", "x-forwarded-for: 1"],
+            ),
+            (&[("connection", "\"close"), ("x-a", "1")], &["x-a: 1"]),
+            (&[("connection", ", ,"), ("x-a", "1")], &["x-a: 1"]),
+            (&[("cookie", "a=1"), ("cookie", "b=2")], &["cookie: a=1", "cookie: b=2"]),
+        ];
+        for (given, kept) in rows {
+            let mut headers = headers(given);
+            strip_hop_by_hop(&mut headers);
+            assert_eq!(lines(&headers), kept, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn upgrades() {
+        let asks = |lines: &[(&str, &str)]| to_upstream(&mut headers(lines), &peer(false), None).is_some();
+        assert!(asks(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]));
+        assert!(!asks(&[("upgrade", "websocket")]), "without Connection");
+        assert!(!asks(&[("connection", "upgrade"), ("upgrade", "h2c")]), "h2c");
+        assert!(!asks(&[("connection", "upgrade"), ("upgrade", "websocket, h2c")]), "a list");
+        assert!(!asks(&[("connection", "upgrade"), ("upgrade", "websocket"), ("upgrade", "x")]), "two");
+        let mut plain = headers(&[("upgrade", "websocket"), ("http2-settings", "x")]);
+        to_upstream(&mut plain, &peer(false), None);
+        assert!(!plain.contains_key(UPGRADE) && !plain.contains_key(CONNECTION));
+    }
+
+    #[test]
+    fn who_asked_for_what() {
+        let forged = [
+            ("host", "a.test"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-proto", "https"),
+            ("x-real-ip", "6.6.6.6"),
+            ("forwarded", "for=6.6.6.6"),
+        ];
+        let mut from_anyone = headers(&forged);
+        to_upstream(&mut from_anyone, &peer(false), Some(7777));
+        assert_eq!(
+            lines(&from_anyone),
+            [
+                "host: a.test",
+                "x-forwarded-for: 10.1.2.3",
+                "x-forwarded-host: a.test",
+                "x-forwarded-port: 7777",
+                "x-forwarded-proto: http",
+                "x-real-ip: 10.1.2.3"
+            ]
+        );
+        let mut from_a_proxy = headers(&forged);
+        from_a_proxy.append(forwarded::FOR, HeaderValue::from_static("7.7.7.7"));
+        to_upstream(&mut from_a_proxy, &peer(true), None);
+        assert_eq!(
+            lines(&from_a_proxy),
+            [
+                "forwarded: for=6.6.6.6",
+                "host: a.test",
+                "x-forwarded-for: 6.6.6.6, 7.7.7.7, 10.1.2.3",
+                "x-forwarded-host: a.test",
+                "x-forwarded-port: 443",
+                "x-forwarded-proto: https",
+                "x-real-ip: 6.6.6.6"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_stripped_by_name_is_set_afterwards() {
+        let mut headers = headers(&[
+            ("host", "a.test"),
+            ("connection", "x-forwarded-for, x-real-ip"),
+            ("proxy", "evil"),
+            ("te", "gzip, trailers"),
+        ]);
+        to_upstream(&mut headers, &peer(false), None);
+        assert_eq!(headers.get(forwarded::FOR), Some(&HeaderValue::from_static("10.1.2.3")));
+        assert_eq!(headers.get(TE), Some(&HeaderValue::from_static("trailers")));
+        assert!(!headers.contains_key("proxy") && !headers.contains_key(CONNECTION));
+    }
+
+    #[test]
+    fn addresses() {
+        let shown = |text: &str| Peer::new(text.parse().expect("an address"), &[]).address;
+        assert_eq!(shown("::ffff:1.2.3.4"), "1.2.3.4");
+        assert_eq!(shown("2001:db8::1"), "2001:db8::1");
+    }
+
+    #[test]
+    fn the_root_of_the_original_url() {
+        let root = |lines: &[(&str, &str)]| {
+            url_root(&headers(lines)).map(|value| value.to_str().unwrap_or("?").to_owned())
+        };
+        let https = [("host", "a.test"), ("x-forwarded-proto", "https"), ("x-forwarded-port", "443")];
+        assert_eq!(root(&https).as_deref(), Some("https://a.test/"));
+        let odd = [("host", "a.test"), ("x-forwarded-proto", "https"), ("x-forwarded-port", "8443")];
+        assert_eq!(root(&odd).as_deref(), Some("https://a.test:8443/"));
+        assert_eq!(root(&[("host", "a.test")]).as_deref(), Some("http://a.test/"));
+        assert_eq!(root(&[("host", "a.test:80")]).as_deref(), Some("http://a.test/"));
+        assert_eq!(root(&[("host", "a.test:8080")]).as_deref(), Some("http://a.test:8080/"));
+        assert_eq!(root(&[]), None);
+    }
+}

@@ -1,0 +1,86 @@
+//! Listening sockets, bound before anything else is started.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// How many connections may wait to be accepted; the kernel's own limit applies too.
+const BACKLOG: i32 = 4096;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} ({flag}): {error}{}", hint(.error))]
+pub struct ListenError {
+    /// The address.
+    pub address: SocketAddr,
+    /// The flag that names it.
+    pub flag: &'static str,
+    /// The system's reason.
+    pub error: io::Error,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another process has it",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        _ => "",
+    }
+}
+
+/// Listens on an address once for each of `count` threads: the kernel spreads new connections over them.
+///
+/// # Errors
+///
+/// [`ListenError`] names the address.
+pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, ListenError> {
+    let named = |error| ListenError { address, flag: "--listen, --port", error };
+    // SO_REUSEPORT would let us share the port with a stranger of the same user; the first one must have it alone.
+    let probe = socket(address, false).map_err(named)?;
+    let address = probe.local_addr().map_err(named)?;
+    drop(probe);
+    (0..count).map(|_| socket(address, true).map_err(named)).collect()
+}
+
+/// Listens on an address for one thread; `flag` is the one that names it.
+///
+/// # Errors
+///
+/// [`ListenError`] names the address.
+pub fn bind_alone(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ListenError> {
+    socket(address, false).map_err(|error| ListenError { address, flag, error })
+}
+
+fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_named() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = taken.local_addr().expect("an address");
+        let error = bind(address, 2).expect_err("it is taken").to_string();
+        assert!(error.contains(&address.to_string()) && error.contains("--listen"), "{error}");
+    }
+
+    #[test]
+    fn our_own_port_is_taken_too() {
+        let first = bind("127.0.0.1:0".parse().expect("an address"), 2).expect("a free port");
+        let address = first[0].local_addr().expect("an address");
+        assert_eq!(first[1].local_addr().expect("an address"), address);
+        assert!(bind(address, 1).is_err());
+    }
+}

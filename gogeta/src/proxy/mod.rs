@@ -1,0 +1,37 @@
+//! The life of a request.
+//!
+//! ```text
+//! server      a connection is accepted and goes to a worker: a thread with a runtime and pools of its own
+//! connection  its task: hyper reads a head, deadlines watch over it
+//! service     respond(): one straight way down, and a page for whatever went wrong on it
+//!   vet         is the request one that may be routed, and for which host?
+//!   routes      table.resolve(host) -> a service or a fixed place          (crate::routes)
+//!   balance     pick(service) -> an instance, or the state to tell of      (crate::balance)
+//!   headers     to_upstream(): what goes on, what does not, who asked
+//!   forward     a pooled or a fresh connection, time-outs, a retry where that is safe
+//!     pool        idle connections; transport: TCP and TLS
+//!   headers     to_client()
+//! body        the response streams; when it has been read to its end the upstream connection is free again
+//! record      counted and logged
+//! upgrade     after a 101: a tunnel
+//! ```
+//!
+//! Nothing of a request leaves its worker's thread, so nothing on its way is locked or atomic but the route
+//! table's pointer, the service's cursor and the counters.
+
+pub mod body;
+pub mod client;
+pub mod connection;
+pub mod error;
+pub mod forward;
+pub mod headers;
+pub mod listener;
+pub mod pool;
+pub mod record;
+pub mod server;
+pub mod service;
+pub mod transport;
+pub mod upgrade;
+pub mod vet;
+pub mod vitals;
+pub mod worker;

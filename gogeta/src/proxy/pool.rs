@@ -1,0 +1,215 @@
+//! Connections to upstreams: one request at a time on each, kept for the next one, a pool per worker.
+//!
+//! A connection has no task of its own. Whoever has a request on it drives it from within that request's task,
+//! so that no other task is woken on the way; while it is idle nobody does, and it is looked at before it is
+//! used again.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+
+use super::body::ClientBody;
+use super::transport::Transport;
+use crate::routes::model::Upstream;
+
+/// One connection to an upstream.
+#[derive(Debug)]
+pub struct UpstreamConnection {
+    sender: SendRequest<ClientBody>,
+    connection: Connection<TokioIo<Transport>, ClientBody>,
+    upstream: Arc<Upstream>,
+    ended: bool,
+    idle_since: Instant,
+    /// Whether it has carried a request before.
+    pub reused: bool,
+}
+
+/// Why a request got no response on a connection.
+#[derive(Debug)]
+pub struct Failure {
+    /// hyper's reason.
+    pub why: String,
+    /// The request, if not one byte of it was sent.
+    pub unsent: Option<Request<ClientBody>>,
+}
+
+impl UpstreamConnection {
+    /// Starts HTTP/1.1 on a connected transport.
+    ///
+    /// # Errors
+    ///
+    /// hyper's reason; nothing has been sent.
+    pub async fn new(transport: Transport, upstream: Arc<Upstream>) -> Result<Box<Self>, hyper::Error> {
+        let (sender, connection) = Builder::new().handshake(TokioIo::new(transport)).await?;
+        Ok(Box::new(Self {
+            sender,
+            connection,
+            upstream,
+            ended: false,
+            idle_since: Instant::now(),
+            reused: false,
+        }))
+    }
+
+    /// Who is at the other end.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// Sends a request and waits for the response's head. `expired` is asked whenever something happens.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] says why there is none, and gives the request back if it was not sent.
+    pub async fn exchange(
+        &mut self,
+        request: Request<ClientBody>,
+        expired: impl Fn() -> bool,
+    ) -> Result<Response<Incoming>, Exchange> {
+        let mut response = std::pin::pin!(self.sender.try_send_request(request));
+        let (connection, ended) = (&mut self.connection, &mut self.ended);
+        std::future::poll_fn(|cx| {
+            let mut broken = None;
+            if !*ended && let Poll::Ready(outcome) = connection.poll_without_shutdown(cx) {
+                *ended = true;
+                broken = outcome.err();
+            }
+            if let Poll::Ready(outcome) = response.as_mut().poll(cx) {
+                return Poll::Ready(outcome.map_err(|mut error| {
+                    let unsent = error.take_message();
+                    let why = broken.as_ref().map_or_else(|| reason(error.error()), reason);
+                    Exchange::Failed(Failure { why, unsent })
+                }));
+            }
+            if *ended {
+                let why = broken.as_ref().map_or("it closed the connection".to_owned(), reason);
+                return Poll::Ready(Err(Exchange::Failed(Failure { why, unsent: None })));
+            }
+            if expired() { Poll::Ready(Err(Exchange::Expired)) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Does what can be done now: reads, writes, feeds bodies.
+    pub fn drive(&mut self, cx: &mut Context<'_>) {
+        if !self.ended && self.connection.poll_without_shutdown(cx).is_ready() {
+            self.ended = true;
+        }
+    }
+
+    /// Whether it could take a request: it is open, and nothing is left on it.
+    fn is_ready(&mut self) -> bool {
+        // Polled for nobody: this also takes the last request's waker out of it.
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        !self.ended && self.sender.is_ready()
+    }
+
+    /// After a 101: the bare transport, and what came behind the response's head.
+    pub async fn into_transport(mut self: Box<Self>) -> (Transport, Bytes) {
+        std::future::poll_fn(|cx| {
+            self.drive(cx);
+            if self.ended { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        let parts = self.connection.into_parts();
+        (parts.io.into_inner(), parts.read_buf)
+    }
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub enum Exchange {
+    /// The connection broke.
+    Failed(Failure),
+    /// `expired` said so.
+    Expired,
+}
+
+/// hyper's error with its cause, which is the part that says something.
+pub fn reason(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+/// The idle connections of one worker.
+#[derive(Debug)]
+pub struct Pool {
+    idle: RefCell<HashMap<u64, Idle, foldhash::fast::RandomState>>,
+    limit: usize,
+    lifetime: Duration,
+}
+
+#[derive(Debug)]
+struct Idle {
+    upstream: Weak<Upstream>,
+    connections: Vec<Box<UpstreamConnection>>,
+}
+
+impl Pool {
+    /// An empty pool that keeps `limit` idle connections to each upstream, each for `lifetime`.
+    pub fn new(limit: usize, lifetime: Duration) -> Self {
+        Self { idle: RefCell::default(), limit, lifetime }
+    }
+
+    /// An idle connection to that upstream: the one used last, since it is the likeliest to be alive.
+    pub fn take(&self, upstream: &Upstream) -> Option<Box<UpstreamConnection>> {
+        let mut idle = self.idle.borrow_mut();
+        let connections = &mut idle.get_mut(&upstream.id)?.connections;
+        while let Some(mut connection) = connections.pop() {
+            if connection.is_ready() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose exchange is over, if it can carry another: the response was read to its end and
+    /// nothing follows it, and the request was sent whole.
+    pub fn put(&self, mut connection: Box<UpstreamConnection>) {
+        if !connection.is_ready() || self.lifetime.is_zero() {
+            return;
+        }
+        connection.idle_since = Instant::now();
+        connection.reused = true;
+        let mut idle = self.idle.borrow_mut();
+        let entry = idle.entry(connection.upstream.id).or_insert_with(|| Idle {
+            upstream: Arc::downgrade(&connection.upstream),
+            connections: Vec::new(),
+        });
+        if entry.connections.len() < self.limit {
+            entry.connections.push(connection);
+        }
+    }
+
+    /// Closes what is dead, idle for too long, or leads to an upstream that no route has any more.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        self.idle.borrow_mut().retain(|_, idle| {
+            idle.connections.retain_mut(|connection| {
+                now.duration_since(connection.idle_since) < self.lifetime && connection.is_ready()
+            });
+            // Idle connections hold their upstream too; beyond those, someone must still want it.
+            !idle.connections.is_empty() && idle.upstream.strong_count() > idle.connections.len()
+        });
+    }
+
+    /// How many connections are idle.
+    pub fn len(&self) -> usize {
+        self.idle.borrow().values().map(|idle| idle.connections.len()).sum()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,108 @@
+//! What is noted down about one request, from its head to the last byte of its answer.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::{Method, Uri};
+
+use super::client::Client;
+use super::worker::Worker;
+use crate::access_log::Line;
+use crate::metrics::Class;
+
+/// What is noted where the client left before there was an answer, as nginx does.
+const CLIENT_LEFT: u16 = 499;
+
+/// The record of one request. It is told by dropping it, which happens when the response's body is done with.
+#[derive(Debug)]
+pub struct Record {
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    started: Instant,
+    /// What kind of domain it was for.
+    pub class: Class,
+    /// The status that was served.
+    pub status: u16,
+    /// Bytes of the response's body.
+    pub sent: u64,
+    cut: bool,
+    fields: Option<Box<Fields>>,
+}
+
+/// What only the access log wants to know.
+#[derive(Debug, Default)]
+struct Fields {
+    method: Method,
+    target: Uri,
+    host: String,
+    upstream: String,
+    referer: String,
+    agent: String,
+}
+
+impl Record {
+    /// Begins the record of a request.
+    pub fn begin(worker: &Rc<Worker>, client: &Rc<Client>, request: &http::request::Parts) -> Self {
+        let text =
+            |name| request.headers.get(name).map_or("", |value| value.to_str().unwrap_or("?")).to_owned();
+        let fields = worker.shared.access_log.is_some().then(|| {
+            Box::new(Fields {
+                method: request.method.clone(),
+                target: request.uri.clone(),
+                host: text(http::header::HOST),
+                upstream: String::new(),
+                referer: text(http::header::REFERER),
+                agent: text(http::header::USER_AGENT),
+            })
+        });
+        let (worker, client) = (worker.clone(), client.clone());
+        Self {
+            worker,
+            client,
+            started: Instant::now(),
+            class: Class::None,
+            status: CLIENT_LEFT,
+            sent: 0,
+            cut: false,
+            fields,
+        }
+    }
+
+    /// Notes who answers.
+    pub fn upstream(&mut self, upstream: &crate::routes::model::Upstream) {
+        if let Some(fields) = &mut self.fields {
+            fields.upstream = upstream.location.to_string();
+        }
+    }
+
+    /// Notes that the upstream broke the response off.
+    pub fn cut(&mut self, error: &hyper::Error) {
+        self.cut = true;
+        let upstream = self.fields.as_ref().map_or("", |fields| &fields.upstream);
+        tracing::warn!(client = %self.client.address, upstream, error = super::pool::reason(error), "the response was cut off");
+        self.worker.metrics.upstream_error("cut");
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.client.end(self.worker.timeouts().idle);
+        let took = self.started.elapsed();
+        self.worker.metrics.request(self.class, self.status, took);
+        if let (Some(fields), Some(log)) = (&self.fields, &self.worker.access_log) {
+            log.write(&Line {
+                client: self.client.address.ip().to_canonical(),
+                host: &fields.host,
+                method: fields.method.as_str(),
+                target: &fields.target.to_string(),
+                status: self.status,
+                sent: self.sent,
+                took,
+                upstream: &fields.upstream,
+                referer: &fields.referer,
+                agent: &fields.agent,
+                cut: self.cut,
+            });
+        }
+    }
+}

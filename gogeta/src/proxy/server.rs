@@ -1,0 +1,311 @@
+//! A worker: one thread, one runtime, its listeners, its connections.
+//!
+//! A request never leaves its thread: client and upstream connections live in the same runtime, and no other
+//! thread is woken on the way. Connections are spread by the kernel (SO_REUSEPORT) and, since long ones can pile
+//! up on one thread, handed to the thread that has the fewest when they are accepted.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::connection;
+use super::vitals::Clock;
+use super::worker::{Shared, Worker};
+use crate::task_dump;
+
+/// What a worker can be told.
+#[derive(Debug)]
+pub enum Command {
+    /// Serve this client, which another worker accepted.
+    Serve(StdStream, SocketAddr),
+    /// Say what every task waits for.
+    Dump(oneshot::Sender<String>),
+}
+
+/// Where all workers can be told something.
+pub type Mailboxes = Arc<[mpsc::UnboundedSender<Command>]>;
+
+/// How the workers are to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Accepting.
+    Open,
+    /// Finishing what is there.
+    Draining,
+    /// Stopping, whatever is there.
+    Over,
+}
+
+/// Running workers.
+#[derive(Debug)]
+pub struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    /// Their mailboxes.
+    pub mailboxes: Mailboxes,
+    stage: watch::Sender<Stage>,
+}
+
+impl Workers {
+    /// Starts a thread for each of `listeners`' sets.
+    ///
+    /// # Errors
+    ///
+    /// Where the system gives no thread or no runtime.
+    pub fn start(shared: &Arc<Shared>, listeners: Vec<Vec<StdListener>>) -> io::Result<Self> {
+        let (stage, stages) = watch::channel(Stage::Open);
+        let (mailboxes, boxes): (Vec<_>, Vec<_>) =
+            listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
+        let mailboxes: Mailboxes = mailboxes.into();
+        let mut threads = Vec::new();
+        for (index, (listeners, mailbox)) in listeners.into_iter().zip(boxes).enumerate() {
+            let start = Start {
+                index,
+                shared: shared.clone(),
+                listeners,
+                mailbox,
+                mailboxes: mailboxes.clone(),
+                stage: stages.clone(),
+            };
+            threads.push(
+                std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || start.run())?,
+            );
+        }
+        Ok(Self { threads, mailboxes, stage })
+    }
+
+    /// Stops accepting, and waits until every client has been served or `limit` has passed.
+    pub async fn drain(self, limit: Duration) {
+        self.stage.send_replace(Stage::Draining);
+        let stage = self.stage;
+        let threads = self.threads;
+        let all = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // A worker that panicked has nothing left to finish.
+                let _ = thread.join();
+            }
+        });
+        tokio::pin!(all);
+        if tokio::time::timeout(limit, &mut all).await.is_err() {
+            tracing::warn!(limit = ?limit, "the drain time-out has passed; what is still in flight is cut off (--drain-timeout)");
+            stage.send_replace(Stage::Over);
+            let _ = all.await;
+        }
+    }
+}
+
+/// What a worker's thread starts with.
+struct Start {
+    index: usize,
+    shared: Arc<Shared>,
+    listeners: Vec<StdListener>,
+    mailbox: mpsc::UnboundedReceiver<Command>,
+    mailboxes: Mailboxes,
+    stage: watch::Receiver<Stage>,
+}
+
+impl Start {
+    fn run(self) {
+        let runtime = match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(Default::default())
+        {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, worker = self.index, "cannot start a runtime");
+                return;
+            }
+        };
+        runtime.block_on(self.serve());
+    }
+
+    async fn serve(self) {
+        let worker = Worker::new(self.index, self.shared);
+        let mut accepting = Vec::new();
+        for listener in self.listeners {
+            let door =
+                Door { worker: worker.clone(), mailboxes: self.mailboxes.clone(), stage: self.stage.clone() };
+            accepting.push(tokio::task::spawn_local(door.accept(listener)));
+        }
+        tokio::task::spawn_local(read_mail(worker.clone(), self.mailbox));
+        let tick = tokio::task::spawn_local(tick(worker.clone()));
+
+        let mut stage = self.stage;
+        let _ = stage.wait_for(|stage| *stage != Stage::Open).await;
+        worker.draining.set(true);
+        for door in accepting {
+            // Only after it has taken in whoever was waiting already.
+            let _ = door.await;
+        }
+        worker.ward.wake_all();
+        let done = async {
+            while worker.load().load(Ordering::Acquire) > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            () = done => {}
+            _ = stage.wait_for(|stage| *stage == Stage::Over) => {}
+        }
+        tick.abort();
+        if let Some(access_log) = &worker.access_log {
+            access_log.flush();
+        }
+    }
+}
+
+impl Worker {
+    fn load(&self) -> &AtomicUsize {
+        &self.shared.loads[self.index]
+    }
+
+    /// Serves a client in a task of its own.
+    fn admit(self: &Rc<Self>, stream: TcpStream, address: SocketAddr) {
+        let worker = self.clone();
+        let counted = Counted::new(&self.shared, self.index);
+        tokio::task::spawn_local(async move {
+            connection::serve(worker, stream, address).await;
+            drop(counted);
+        });
+    }
+}
+
+/// A connection, as long as it counts for its worker.
+struct Counted {
+    shared: Arc<Shared>,
+    index: usize,
+}
+
+impl Counted {
+    fn new(shared: &Arc<Shared>, index: usize) -> Self {
+        shared.loads[index].fetch_add(1, Ordering::AcqRel);
+        Self { shared: shared.clone(), index }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.shared.loads[self.index].fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Where clients come in.
+struct Door {
+    worker: Rc<Worker>,
+    mailboxes: Mailboxes,
+    stage: watch::Receiver<Stage>,
+}
+
+impl Door {
+    async fn accept(mut self, listener: StdListener) {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "cannot accept"),
+        };
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = self.stage.wait_for(|stage| *stage != Stage::Open) => break,
+                accepted = listener.accept() => accepted,
+            };
+            self.welcome(accepted).await;
+        }
+        // Whoever is in the queue was told by the kernel that we are here.
+        loop {
+            let next = std::future::poll_fn(|cx| match listener.poll_accept(cx) {
+                std::task::Poll::Ready(accepted) => std::task::Poll::Ready(Some(accepted)),
+                std::task::Poll::Pending => std::task::Poll::Ready(None),
+            });
+            match next.await {
+                Some(Ok(accepted)) => self.welcome(Ok(accepted)).await,
+                _ => break,
+            }
+        }
+    }
+
+    async fn welcome(&self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_the_connection(&error) => return,
+            Err(error) => {
+                // Out of descriptors or memory: others have to end first.
+                self.worker.metrics.error("accept");
+                if self.worker.may_log() {
+                    tracing::error!(%error, "cannot accept a connection");
+                }
+                return tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, client = %address, "cannot set TCP_NODELAY");
+        }
+        self.worker.metrics.connection();
+        match self.idler() {
+            Some(other) => {
+                let handed = stream.into_std().map(|stream| Command::Serve(stream, address));
+                match handed {
+                    Ok(command) => drop(self.mailboxes[other].send(command)),
+                    Err(error) => tracing::warn!(%error, client = %address, "cannot hand a connection over"),
+                }
+            }
+            None => self.worker.admit(stream, address),
+        }
+    }
+
+    /// The worker with the fewest connections, if it has clearly fewer than this one.
+    fn idler(&self) -> Option<usize> {
+        if self.worker.draining.get() || *self.stage.borrow() != Stage::Open {
+            return None;
+        }
+        let loads = &self.worker.shared.loads;
+        let mine = loads[self.worker.index].load(Ordering::Relaxed);
+        let (index, least) = loads
+            .iter()
+            .map(|load| load.load(Ordering::Relaxed))
+            .enumerate()
+            .min_by_key(|(_, load)| *load)?;
+        // Handing over costs a wake-up, so a small difference on a busy worker stays.
+        (mine > least && mine - least > mine / 16).then_some(index)
+    }
+}
+
+/// Errors that say something about one client, not about us (accept(2)).
+fn is_of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+async fn read_mail(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>) {
+    while let Some(command) = mailbox.recv().await {
+        match command {
+            Command::Serve(stream, address) => match TcpStream::from_std(stream) {
+                Ok(stream) => worker.admit(stream, address),
+                Err(error) => tracing::warn!(%error, client = %address, "cannot take a connection over"),
+            },
+            Command::Dump(reply) => {
+                drop(reply.send(task_dump::take(&format!("worker-{}", worker.index)).await))
+            }
+        }
+    }
+}
+
+async fn tick(worker: Rc<Worker>) {
+    let mut interval = tokio::time::interval(Clock::TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut ticks = 0_u32;
+    loop {
+        interval.tick().await;
+        worker.tick();
+        ticks = ticks.wrapping_add(1);
+        if ticks.is_multiple_of(5) {
+            worker.pool.sweep();
+            worker.metrics.set_idle_upstreams(worker.pool.len());
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! What happens to one request, from its head to its response's.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION,
+    RETRY_AFTER, UPGRADE, VARY,
+};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::body::{Body, UpstreamBody};
+use super::client::Client;
+use super::error::{Fault, ProxyError};
+use super::forward::{Answer, Destination, forward};
+use super::record::Record;
+use super::upgrade::{self, Tunnel};
+use super::worker::{Shared, Worker};
+use super::{headers, vet};
+use crate::balance::{self, Pick};
+use crate::cli::DefaultRobots;
+use crate::metrics::Class;
+use crate::pages::negotiate::{self, Format};
+use crate::pages::{self, Facts, Page};
+use crate::routes::host::HostPort;
+use crate::routes::model::{Instance, Service, UriTarget};
+use crate::routes::table::Route;
+use crate::status::State;
+
+const GOGETA_PAGE: HeaderName = HeaderName::from_static("x-gogeta-page");
+const ROBOTS_DISALLOW: &str = "User-agent: *\nDisallow: /";
+/// How long a browser should wait before it asks for a starting service again, in seconds.
+const RETRY_AFTER_SECONDS: u64 = 5;
+
+/// Answers a request: by its backend, or by a page that says why not.
+pub async fn respond(worker: Rc<Worker>, client: Rc<Client>, request: Request<Incoming>) -> Response<Body> {
+    client.begin();
+    let (head, body) = request.into_parts();
+    let mut record = Record::begin(&worker, &client, &head);
+    let asked = Asked::of(&head);
+    let outcome = handle(&worker, &client, head, body, &mut record).await;
+    client.handling.set(false);
+    let mut response = match outcome {
+        Ok(response) => response,
+        Err(error) => error_page(&worker, &client, &asked, &error),
+    };
+    if worker.draining.get() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    record.status = response.status().as_u16();
+    if let Some(tunnel) = &mut *client.tunnel.borrow_mut() {
+        tunnel.record = Some(record);
+        return response;
+    }
+    response.map(|body| body.recorded(record))
+}
+
+async fn handle(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    head: Parts,
+    body: Incoming,
+    record: &mut Record,
+) -> Result<Response<Body>, ProxyError> {
+    let host = vet::host_of(&head)?;
+    if head.uri.path() == "*" {
+        return Ok(empty(StatusCode::NO_CONTENT));
+    }
+    if let Some(picture) = picture(worker, &head) {
+        return Ok(picture);
+    }
+    if worker.config().force_ssl && !headers::came_by_https(&head.headers) {
+        return Ok(to_https(&host, &head.uri));
+    }
+    let mut hold = Hold::new(worker);
+    loop {
+        let routes = worker.routes();
+        let (domain, service) = match routes.resolve(&host.host) {
+            Route::Unknown if worker.shared.loaded.load(Ordering::Relaxed) => {
+                return Err(ProxyError::UnknownDomain);
+            }
+            Route::Unknown => return Err(ProxyError::NoRoutes),
+            Route::NoService { service, .. } => return Err(ProxyError::NoService(service.as_str().into())),
+            Route::Service { domain, service } => (domain, service),
+            Route::Uri { domain, target } => {
+                record.class = Class::Uri;
+                if domain.is_some_and(|domain| domain.config.force_ssl == Some(true))
+                    && !headers::came_by_https(&head.headers)
+                {
+                    return Ok(to_https(&host, &head.uri));
+                }
+                let port = host.port;
+                return to_target(worker, client, target, head, body, port, record).await;
+            }
+        };
+        record.class = Class::Service;
+        if domain.is_some_and(|domain| domain.config.force_ssl == Some(true))
+            && !headers::came_by_https(&head.headers)
+        {
+            return Ok(to_https(&host, &head.uri));
+        }
+        let (state, instance) = match balance::pick(service) {
+            Pick::Instance(instance, upstream) => {
+                if let Some(robots) = robots(worker, instance, &head) {
+                    return Ok(robots);
+                }
+                worker.shared.feedback.accessed(instance);
+                let destination = Destination { upstream, service: Some(service) };
+                let port = host.port;
+                return to_instance(worker, client, destination, head, body, port, record).await;
+            }
+            Pick::Page(state, instance) => (state, instance),
+        };
+        let woken = state == State::Passivated && vet::wakes(&head);
+        if let (true, Some(instance)) = (woken, instance) {
+            worker.shared.feedback.wake(instance);
+        }
+        if (woken || state == State::Starting) && hold.until_change().await {
+            continue;
+        }
+        return Err(not_started(service, state, instance));
+    }
+}
+
+/// To an instance of a service: the request keeps its path and its Host.
+async fn to_instance(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    destination: Destination<'_>,
+    mut head: Parts,
+    body: Incoming,
+    port: Option<u16>,
+    record: &mut Record,
+) -> Result<Response<Body>, ProxyError> {
+    if let Some(authority) = head.uri.authority() {
+        // RFC 9112, 3.2.2: the target's host replaces the field's.
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| ProxyError::Target)?;
+        head.headers.insert(HOST, host);
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        head.uri = origin_form(path)?;
+    }
+    send(worker, client, destination, head, body, port, record).await
+}
+
+/// To a fixed place: its path goes before the request's, and its host is the Host.
+async fn to_target(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    target: &Arc<UriTarget>,
+    mut head: Parts,
+    body: Incoming,
+    port: Option<u16>,
+    record: &mut Record,
+) -> Result<Response<Body>, ProxyError> {
+    head.uri = origin_form(&target.join(head.uri.path(), head.uri.query()))?;
+    let asked = head.headers.insert(HOST, target.authority.clone());
+    let destination = Destination { upstream: &target.upstream, service: None };
+    if let Some(asked) = asked {
+        // What the client asked for is told as X-Forwarded-Host, from a trusted proxy as it came.
+        let trusted = client.peer.trusted && head.headers.contains_key(headers::forwarded::HOST);
+        if !trusted {
+            head.extensions.insert(AskedHost(asked));
+        }
+    }
+    send(worker, client, destination, head, body, port, record).await
+}
+
+/// The Host that a client sent, where the request goes on with another.
+#[derive(Clone)]
+struct AskedHost(HeaderValue);
+
+async fn send(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    destination: Destination<'_>,
+    mut head: Parts,
+    body: Incoming,
+    port: Option<u16>,
+    record: &mut Record,
+) -> Result<Response<Body>, ProxyError> {
+    let config = worker.config();
+    let url_root =
+        config.url_header.as_ref().and_then(|name| Some((name, headers::url_root(&head.headers)?)));
+    let protocol = headers::to_upstream(&mut head.headers, &client.peer, port);
+    if let Some((name, root)) = url_root {
+        head.headers.insert(name, root);
+    }
+    if let Some(AskedHost(host)) = head.extensions.remove() {
+        head.headers.insert(headers::forwarded::HOST, host);
+    }
+    head.extensions.clear();
+    head.version = Version::HTTP_11;
+    record.upstream(destination.upstream);
+    let answer = forward(worker, client, destination, head, body).await?;
+    if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return switch(client, protocol, answer).await;
+    }
+    let (mut response, incoming) = answer.response.into_parts();
+    headers::to_client(&mut response.headers);
+    response.version = Version::HTTP_11;
+    let body = UpstreamBody::new(incoming, answer.connection, worker.pool.clone());
+    Ok(Response::from_parts(response, Body::upstream(body)))
+}
+
+/// After a 101: a tunnel, if it is the one that was asked for.
+async fn switch(
+    client: &Client,
+    asked: Option<HeaderValue>,
+    answer: Answer,
+) -> Result<Response<Body>, ProxyError> {
+    let (mut response, _) = answer.response.into_parts();
+    let Some(protocol) = asked.filter(|asked| upgrade::agrees(asked, &response.headers)) else {
+        return Err(ProxyError::Switched { upstream: answer.connection.upstream().location.to_string() });
+    };
+    headers::to_client(&mut response.headers);
+    response.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers.insert(UPGRADE, protocol);
+    response.version = Version::HTTP_11;
+    let (transport, early) = answer.connection.into_transport().await;
+    *client.tunnel.borrow_mut() = Some(Tunnel { transport, early, record: None });
+    Ok(Response::from_parts(response, Body::empty()))
+}
+
+fn origin_form(path: &str) -> Result<Uri, ProxyError> {
+    path.parse().map_err(|_| ProxyError::Target)
+}
+
+fn not_started(service: &Service, state: State, instance: Option<&Arc<Instance>>) -> ProxyError {
+    ProxyError::NotStarted { service: service.name.as_str().into(), state, instance: instance.cloned() }
+}
+
+/// Holding a request back until its service may have started.
+struct Hold<'a> {
+    worker: &'a Worker,
+    until: Option<Instant>,
+    counted: bool,
+}
+
+impl<'a> Hold<'a> {
+    fn new(worker: &'a Worker) -> Self {
+        Self { worker, until: None, counted: false }
+    }
+
+    /// Waits for the routes to change; false when it is time to serve the page.
+    async fn until_change(&mut self) -> bool {
+        let Shared { held, changed, .. } = &*self.worker.shared;
+        let config = self.worker.config();
+        if config.wake_hold.is_zero() || self.worker.draining.get() {
+            return false;
+        }
+        if !self.counted {
+            self.counted = true;
+            held.fetch_add(1, Ordering::Relaxed);
+        }
+        let until = *self.until.get_or_insert_with(|| Instant::now() + config.wake_hold);
+        if held.load(Ordering::Relaxed) > config.wake_hold_max {
+            return false;
+        }
+        let mut changes = changed.subscribe();
+        matches!(tokio::time::timeout_at(until, changes.changed()).await, Ok(Ok(())))
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        if self.counted {
+            self.worker.shared.held.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A picture for the pages.
+fn picture(worker: &Worker, head: &Parts) -> Option<Response<Body>> {
+    let name = head.uri.path().strip_prefix("/__static__/")?;
+    let pages = worker.shared.pages.load();
+    // Looked up by its whole name: there is no path to walk out of.
+    let Some(picture) = pages.picture(name).filter(|_| [Method::GET, Method::HEAD].contains(&head.method))
+    else {
+        return Some(empty(StatusCode::NOT_FOUND));
+    };
+    let mut response = Response::new(Body::whole(picture.bytes.clone()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(picture.kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    Some(response)
+}
+
+/// What `/robots.txt` is answered with, where that is not left to the backend.
+fn robots(worker: &Worker, instance: &Instance, head: &Parts) -> Option<Response<Body>> {
+    if head.uri.path() != "/robots.txt" || ![Method::GET, Method::HEAD].contains(&head.method) {
+        return None;
+    }
+    let default = match worker.config().default_robots {
+        DefaultRobots::Off => None,
+        DefaultRobots::Disallow => Some(ROBOTS_DISALLOW),
+    };
+    let text = instance.config.robots.as_deref().filter(|text| !text.is_empty()).or(default)?;
+    let mut response = Response::new(Body::whole(Bytes::copy_from_slice(text.as_bytes())));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    Some(response)
+}
+
+/// The same URL by https, on its own port.
+fn to_https(host: &HostPort<'_>, uri: &Uri) -> Response<Body> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut response = empty(StatusCode::MOVED_PERMANENTLY);
+    if let Ok(location) = HeaderValue::from_str(&format!("https://{}{path}", host.host)) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// What a page needs to know of its request, kept while the request is away.
+struct Asked {
+    accept: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+}
+
+impl Asked {
+    fn of(head: &Parts) -> Self {
+        Self { accept: head.headers.get(ACCEPT).cloned(), host: head.headers.get(HOST).cloned() }
+    }
+}
+
+/// The page that tells of an error.
+fn error_page(worker: &Worker, client: &Client, asked: &Asked, error: &ProxyError) -> Response<Body> {
+    tell(worker, client, asked, error);
+    let (page, status) = error.page(worker.config().legacy_codes);
+    let retry_after = match page {
+        Page::Starting | Page::Passivated | Page::Unavailable => RETRY_AFTER_SECONDS,
+        _ => 0,
+    };
+    let (service, instance) = match error {
+        ProxyError::NotStarted { service, instance, .. } => {
+            (&**service, instance.as_ref().map_or("", |instance| &*instance.index))
+        }
+        ProxyError::NoService(service) => (&**service, ""),
+        _ => ("", ""),
+    };
+    let format = negotiate::format(asked.accept.as_ref().map(HeaderValue::as_bytes));
+    let facts = Facts {
+        status: status.as_u16(),
+        reason: pages::reason(status),
+        domain: asked.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(""),
+        service,
+        instance,
+        retry_after,
+        request_id: "",
+        detail: &error.detail(),
+    };
+    let mut response = page_response(worker, page, format, &facts);
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    if retry_after > 0 {
+        fields.insert(RETRY_AFTER, retry_after.into());
+    }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        fields.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    if error.must_close() {
+        fields.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn page_response(worker: &Worker, page: Page, format: Format, facts: &Facts<'_>) -> Response<Body> {
+    let (body, kind) = worker.shared.pages.load().render(page, format, facts);
+    let mut response = Response::new(Body::whole(body));
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(VARY, HeaderValue::from_static("Accept"));
+    fields.insert(GOGETA_PAGE, HeaderValue::from_static(page.name()));
+    response
+}
+
+/// Logs and counts an error, each as loudly as it deserves.
+fn tell(worker: &Worker, client: &Client, asked: &Asked, error: &ProxyError) {
+    let host = asked.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("");
+    let client = client.address;
+    match (error.fault(), error) {
+        (Fault::Us, _) if worker.may_log() => {
+            tracing::error!(%client, host, %error, "a request could not be routed")
+        }
+        (Fault::Upstream, ProxyError::NotStarted { .. }) => {
+            tracing::debug!(%client, host, %error, "served a page")
+        }
+        (Fault::Upstream, _) => {
+            worker.metrics.upstream_error(error.name());
+            if worker.may_log() {
+                tracing::warn!(%client, host, %error, "the upstream failed");
+            }
+        }
+        (Fault::Us | Fault::Client, _) => tracing::debug!(%client, host, %error, "refused a request"),
+    }
+    worker.metrics.error(error.name());
+}
+
+/// The time in seconds since 1970, for what is written to the store.
+pub fn unix_seconds() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap_or(Duration::ZERO).as_secs()
+}

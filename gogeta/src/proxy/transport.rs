@@ -1,0 +1,139 @@
+//! The way to an upstream: TCP, or TLS over it.
+
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::error::ProxyError;
+use crate::routes::model::Upstream;
+
+/// A connected upstream.
+#[derive(Debug)]
+pub enum Transport {
+    /// Plain TCP.
+    Plain(TcpStream),
+    /// TLS.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects to an upstream, within `limit`.
+///
+/// # Errors
+///
+/// [`ProxyError::Connect`] or [`ProxyError::ConnectTimeout`]; not one byte of a request has been sent then.
+pub async fn connect(
+    upstream: &Upstream,
+    tls: &Arc<rustls::ClientConfig>,
+    limit: Duration,
+) -> Result<Transport, ProxyError> {
+    let name = || upstream.location.to_string();
+    match tokio::time::timeout(limit, open(upstream, tls)).await {
+        Ok(Ok(transport)) => Ok(transport),
+        Ok(Err(error)) => Err(ProxyError::Connect { upstream: name(), error }),
+        Err(_) => Err(ProxyError::ConnectTimeout { upstream: name() }),
+    }
+}
+
+async fn open(upstream: &Upstream, tls: &Arc<rustls::ClientConfig>) -> io::Result<Transport> {
+    let location = &upstream.location;
+    let stream = match location.host.parse::<IpAddr>() {
+        Ok(address) => TcpStream::connect((address, location.port)).await?,
+        Err(_) => TcpStream::connect((&*location.host, location.port)).await?,
+    };
+    stream.set_nodelay(true)?;
+    let Some(name) = &upstream.tls else {
+        return Ok(Transport::Plain(stream));
+    };
+    let name = ServerName::try_from(name.to_string()).map_err(io::Error::other)?;
+    let stream = TlsConnector::from(tls.clone()).connect(name, stream).await?;
+    Ok(Transport::Tls(Box::new(stream)))
+}
+
+/// What TLS to upstreams goes by: the system's roots, HTTP/1.1.
+///
+/// # Errors
+///
+/// Where the compiled-in protocol versions are not usable, which a test would have shown.
+pub fn tls_config() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
+    let mut roots = rustls::RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "cannot read some of the system's certificates");
+    }
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        tracing::info!(
+            "the system has no root certificates; https targets cannot be verified and will not be connected to"
+        );
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+macro_rules! either {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match &mut *$self {
+            Self::Plain($stream) => {
+                let $stream = Pin::new($stream);
+                $call
+            }
+            Self::Tls($stream) => {
+                let $stream = Pin::new(&mut **$stream);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_shutdown(cx))
+    }
+}

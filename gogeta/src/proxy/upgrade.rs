@@ -1,0 +1,69 @@
+//! Tunnels: what a connection becomes after `101 Switching Protocols`.
+//!
+//! Only after the upstream has answered 101 and named the protocol that the client asked for; until then every
+//! byte stays in the parser (as CVE-2024-23326 and CVE-2026-2833 teach).
+
+use bytes::Bytes;
+use http::header::UPGRADE;
+use http::{HeaderMap, HeaderValue};
+use tokio::io::AsyncWriteExt;
+
+use super::client::Downstream;
+use super::record::Record;
+use super::transport::Transport;
+
+/// The upstream's half of a tunnel.
+#[derive(Debug)]
+pub struct Tunnel {
+    /// Its connection.
+    pub transport: Transport,
+    /// What it sent right behind its 101.
+    pub early: Bytes,
+    /// The record of the request that opened the tunnel.
+    pub record: Option<Record>,
+}
+
+/// Whether a 101 names the protocol that was asked for.
+pub fn agrees(asked: &HeaderValue, response: &HeaderMap) -> bool {
+    let name = |value: &HeaderValue| value.to_str().map(|text| text.trim().to_ascii_lowercase()).ok();
+    let mut offered = response.get_all(UPGRADE).iter();
+    let first = offered.next().and_then(name);
+    offered.next().is_none() && first.is_some() && first == name(asked)
+}
+
+/// Carries bytes both ways until both sides have ended; each half closes by itself.
+///
+/// # Errors
+///
+/// What broke either connection.
+pub async fn relay(client: Downstream, early: Bytes, tunnel: &mut Tunnel) -> std::io::Result<(u64, u64)> {
+    let mut client = client.into_tunnel();
+    client.write_all(&tunnel.early).await?;
+    tunnel.transport.write_all(&early).await?;
+    let (up, down) =
+        tokio::io::copy_bidirectional_with_sizes(&mut client, &mut tunnel.transport, 16 << 10, 16 << 10)
+            .await?;
+    Ok((up + early.len() as u64, down + tunnel.early.len() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_asked_for() {
+        let response = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(UPGRADE, HeaderValue::from_static(line));
+            }
+            headers
+        };
+        let asked = HeaderValue::from_static("websocket");
+        assert!(agrees(&asked, &response(&["WebSocket"])));
+        assert!(!agrees(&asked, &response(&[])));
+        assert!(!agrees(&asked, &response(&["h2c"])));
+        assert!(!agrees(&asked, &response(&["websocket, h2c"])));
+        assert!(!agrees(&asked, &response(&["websocket", "websocket"])));
+    }
+}

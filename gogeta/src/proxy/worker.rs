@@ -1,0 +1,146 @@
+//! What all workers share, and what each has for itself.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::pool::Pool;
+use super::vitals::Ward;
+use crate::access_log::{AccessLog, Buffer};
+use crate::config::{Config, Timeouts};
+use crate::feedback::Feedback;
+use crate::metrics::{Metrics, WorkerMetrics};
+use crate::pages::Pages;
+use crate::routes::table::RouteTable;
+
+/// What all workers, the admin listener and the controller share.
+#[derive(Debug)]
+pub struct Shared {
+    /// What gogeta runs with; replaced by SIGHUP.
+    pub config: ArcSwap<Config>,
+    /// The current routes.
+    pub routes: ArcSwap<RouteTable>,
+    /// Told each time the routes change.
+    pub changed: watch::Sender<u64>,
+    /// Whether routes have been read at all.
+    pub loaded: AtomicBool,
+    /// Whether gogeta is on its way out.
+    pub draining: AtomicBool,
+    /// The pages.
+    pub pages: ArcSwap<Pages>,
+    /// What requests have to say to the store.
+    pub feedback: Feedback,
+    /// Everything that is counted.
+    pub metrics: Arc<Metrics>,
+    /// The access log, where there is one.
+    pub access_log: Option<AccessLog>,
+    /// TLS to upstreams.
+    pub tls: Arc<rustls::ClientConfig>,
+    /// Open client connections of each worker.
+    pub loads: Box<[AtomicUsize]>,
+    /// Requests held for starting instances.
+    pub held: AtomicUsize,
+}
+
+impl Shared {
+    /// Publishes a table: from now on requests are routed by it.
+    pub fn publish(&self, table: RouteTable) {
+        self.routes.store(Arc::new(table));
+        self.changed.send_modify(|count| *count += 1);
+    }
+}
+
+/// Lines about failed requests that a worker may log in a second.
+const LOG_BUDGET: u32 = 20;
+
+/// What one worker has for itself: nothing here is ever touched by another thread.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its number, from 0.
+    pub index: usize,
+    /// What it shares with the others.
+    pub shared: Arc<Shared>,
+    /// Idle connections to upstreams.
+    pub pool: Rc<Pool>,
+    /// The deadlines of its clients.
+    pub ward: Ward,
+    /// Its counters.
+    pub metrics: Arc<WorkerMetrics>,
+    /// Its part of the access log.
+    pub access_log: Option<Buffer>,
+    /// Whether it is on its way out.
+    pub draining: Cell<bool>,
+    log_budget: Cell<u32>,
+    config: RefCell<Rc<Arc<Config>>>,
+    timeouts: RefCell<Rc<Timeouts>>,
+    routes: RefCell<Rc<Arc<RouteTable>>>,
+}
+
+impl Worker {
+    /// A worker of these.
+    pub fn new(index: usize, shared: Arc<Shared>) -> Rc<Self> {
+        let config = shared.config.load_full();
+        Rc::new(Self {
+            index,
+            pool: Rc::new(Pool::new(config.upstream_idle_max, config.timeouts.upstream_idle)),
+            ward: Ward::new(),
+            metrics: shared.metrics.worker(index),
+            access_log: shared.access_log.as_ref().map(AccessLog::buffer),
+            timeouts: RefCell::new(Rc::new(config.timeouts.clone())),
+            config: RefCell::new(Rc::new(config)),
+            draining: Cell::new(false),
+            log_budget: Cell::new(LOG_BUDGET),
+            routes: RefCell::new(Rc::new(shared.routes.load_full())),
+            shared,
+        })
+    }
+
+    /// Whether there is room in the log for one more line about a failed request: a broken backend under load
+    /// must not turn into a flood. The metrics count them all.
+    pub fn may_log(&self) -> bool {
+        let left = self.log_budget.get();
+        self.log_budget.set(left.saturating_sub(1));
+        if left == 1 {
+            tracing::warn!("more requests fail than can be logged; gogeta_errors_total counts them all");
+        }
+        left > 1
+    }
+
+    /// What gogeta runs with, as of the last tick.
+    pub fn config(&self) -> Rc<Arc<Config>> {
+        self.config.borrow().clone()
+    }
+
+    /// The time-outs, as of the last tick.
+    pub fn timeouts(&self) -> Rc<Timeouts> {
+        self.timeouts.borrow().clone()
+    }
+
+    /// What is due each tick.
+    pub fn tick(&self) {
+        self.ward.tick();
+        let config = self.shared.config.load();
+        if !Arc::ptr_eq(&config, &self.config.borrow()) {
+            *self.timeouts.borrow_mut() = Rc::new(config.timeouts.clone());
+            *self.config.borrow_mut() = Rc::new(Arc::clone(&config));
+        }
+        self.log_budget.set((self.log_budget.get() + LOG_BUDGET / 5).min(LOG_BUDGET));
+        if let Some(access_log) = &self.access_log {
+            access_log.flush();
+        }
+    }
+
+    /// The current routes. Counted per worker, so that requests of different workers do not share a counter.
+    pub fn routes(&self) -> Rc<Arc<RouteTable>> {
+        let current = self.shared.routes.load();
+        let mut mine = self.routes.borrow_mut();
+        if !Arc::ptr_eq(&current, &mine) {
+            *mine = Rc::new(Arc::clone(&current));
+        }
+        mine.clone()
+    }
+}

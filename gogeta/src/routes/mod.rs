@@ -1,0 +1,18 @@
+//! Where a request goes: the pure core. No I/O, no runtime; time is an argument.
+//!
+//! ```text
+//! store ── Change ──> registry.apply ──> RouteTable (immutable) ──> resolve(host) ──> Route
+//! ```
+//!
+//! - [`key`]: the text of a key in etcd, and what it names
+//! - [`model`]: hosts' targets, services, instances
+//! - [`host`]: the rules for host names in requests and keys
+//! - [`registry`]: the half-filled state that changes are applied to
+//! - [`table`]: the immutable snapshot that requests are resolved by
+
+pub mod host;
+pub mod key;
+pub mod model;
+pub mod parse;
+pub mod registry;
+pub mod table;

@@ -1,0 +1,143 @@
+//! The immutable snapshot that requests are resolved by.
+//!
+//! The maps share structure between one table and the next, so a change costs what it touches, also at
+//! 100,000 domains, and a reader holds its table as long as it likes.
+
+use std::sync::Arc;
+
+use imbl::shared_ptr::DefaultSharedPtr;
+use imbl::{GenericHashMap, OrdMap};
+
+use super::host;
+use super::key::Key;
+use super::model::{Domain, Service, ServiceName, Target, UriTarget};
+
+/// A map that copies only what changes.
+pub(super) type Map<K, V> = GenericHashMap<K, V, foldhash::fast::RandomState, DefaultSharedPtr>;
+
+/// How a host becomes a target.
+#[derive(Debug, Clone, Default)]
+pub enum Resolver {
+    /// By the domains in the store.
+    #[default]
+    Domains,
+    /// The service is the first label of the host.
+    Env,
+    /// Everything to one place.
+    Fixed(Arc<UriTarget>),
+}
+
+/// What a host resolves to.
+#[derive(Debug)]
+pub enum Route<'a> {
+    /// Nobody has such a domain, or it is still pending.
+    Unknown,
+    /// The domain is there, its service is not.
+    NoService {
+        /// The domain.
+        domain: &'a Domain,
+        /// The service that it names.
+        service: &'a ServiceName,
+    },
+    /// One of a service's instances.
+    Service {
+        /// The domain, where one led here.
+        domain: Option<&'a Domain>,
+        /// The service.
+        service: &'a Arc<Service>,
+    },
+    /// A fixed place.
+    Uri {
+        /// The domain, where one led here.
+        domain: Option<&'a Domain>,
+        /// The place.
+        target: &'a Arc<UriTarget>,
+    },
+}
+
+/// All that is known at one revision. Cloning it is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct RouteTable {
+    pub(super) resolver: Resolver,
+    pub(super) revision: i64,
+    pub(super) domains: Map<Arc<str>, Arc<Domain>>,
+    pub(super) wildcards: Map<Box<str>, Arc<Domain>>,
+    pub(super) services: Map<ServiceName, Arc<Service>>,
+    pub(super) problems: OrdMap<Key, Arc<str>>,
+}
+
+impl RouteTable {
+    /// The store's revision that this table shows; 0 before anything was read.
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// Where requests for `host` go. The host is normalised, as [`host::parse`] gives it.
+    pub fn resolve(&self, host: &str) -> Route<'_> {
+        match &self.resolver {
+            Resolver::Domains => self.domain(host).map_or(Route::Unknown, |domain| self.follow(domain)),
+            Resolver::Env => {
+                let host = host::without_www(host).unwrap_or(host);
+                let label = host.split('.').next().unwrap_or(host);
+                self.services
+                    .get(label)
+                    .map_or(Route::Unknown, |service| Route::Service { domain: None, service })
+            }
+            Resolver::Fixed(target) => Route::Uri { domain: None, target },
+        }
+    }
+
+    /// The domain that a host belongs to: exact, then without `www.`, then the longest wildcard.
+    fn domain(&self, host: &str) -> Option<&Domain> {
+        let exact = |host: &str| self.domains.get(host).filter(|domain| domain.target.is_some());
+        exact(host)
+            .or_else(|| host::without_www(host).and_then(exact))
+            .or_else(|| self.wildcard(host))
+            .map(Arc::as_ref)
+    }
+
+    fn wildcard(&self, host: &str) -> Option<&Arc<Domain>> {
+        if self.wildcards.is_empty() {
+            return None;
+        }
+        let dots = host.bytes().enumerate().filter(|(at, byte)| *byte == b'.' && *at > 0);
+        dots.map(|(at, _)| &host[at..])
+            .find_map(|suffix| self.wildcards.get(suffix).filter(|domain| domain.target.is_some()))
+    }
+
+    fn follow<'a>(&'a self, domain: &'a Domain) -> Route<'a> {
+        match &domain.target {
+            None => Route::Unknown,
+            Some(Target::Uri(target)) => Route::Uri { domain: Some(domain), target },
+            Some(Target::Service(name)) => match self.services.get(name) {
+                Some(service) => Route::Service { domain: Some(domain), service },
+                None => Route::NoService { domain, service: name },
+            },
+        }
+    }
+
+    /// All domains, pending ones too, in no order.
+    pub fn domains(&self) -> impl Iterator<Item = &Arc<Domain>> {
+        self.domains.values()
+    }
+
+    /// All services, in no order.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values()
+    }
+
+    /// The service of that name.
+    pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
+        self.services.get(name)
+    }
+
+    /// The keys whose values are wrong, and how, in the keys' order.
+    pub fn problems(&self) -> impl Iterator<Item = (&Key, &str)> {
+        self.problems.iter().map(|(key, problem)| (key, &**problem))
+    }
+
+    /// How many keys have a wrong value.
+    pub fn problem_count(&self) -> usize {
+        self.problems.len()
+    }
+}

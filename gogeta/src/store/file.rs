@@ -1,0 +1,320 @@
+//! Routes from a TOML file: the same entities as in etcd, watched, each version applied as one change.
+//!
+//! ```toml
+//! [domains."hello.localhost"]
+//! type = "service"
+//! value = "hello"
+//!
+//! [services.hello.1]
+//! location = { host = "127.0.0.1", port = 8080 }
+//! status = { current = "started", expected = "started", alive = "1" }
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use toml::Spanned;
+
+use super::{Event, Events, Names};
+use crate::feedback::Inbox;
+use crate::routes::host;
+use crate::routes::key::{DomainField, InstanceField, Key};
+use crate::routes::registry::Change;
+
+/// An editor writes in several steps; the file is read when it has been quiet for so long.
+const QUIET: Duration = Duration::from_millis(20);
+
+/// Why a routes file cannot be used. Names the file, and the line where it is at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("cannot read the routes file {file} (--routes): {error}")]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+    /// It is not what it should be.
+    #[error("the routes file {file} is wrong: {why}")]
+    Wrong {
+        /// The file.
+        file: PathBuf,
+        /// What, and in which line.
+        why: String,
+    },
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Routes {
+    domains: BTreeMap<Spanned<String>, Domain>,
+    services: BTreeMap<String, BTreeMap<String, Instance>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Domain {
+    #[serde(rename = "type")]
+    kind: Option<Spanned<String>>,
+    value: Option<Spanned<String>>,
+    config: Option<Spanned<toml::Table>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Instance {
+    location: Option<Spanned<toml::Table>>,
+    status: Status,
+    config: Option<Spanned<toml::Table>>,
+    domain: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Status {
+    current: Option<Spanned<String>>,
+    expected: Option<Spanned<String>>,
+    alive: Option<Spanned<String>>,
+}
+
+/// Reads the routes of a file, as a snapshot.
+///
+/// # Errors
+///
+/// [`FileError`] names the file and the line.
+pub fn read(file: &Path) -> Result<Event, FileError> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| FileError::Unreadable { file: file.to_owned(), error })?;
+    parse(file, &text)
+}
+
+fn parse(file: &Path, text: &str) -> Result<Event, FileError> {
+    let wrong = |why: String| FileError::Wrong { file: file.to_owned(), why };
+    let routes: Routes = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let mut entries = Entries { text, entries: Vec::new(), lines: HashMap::new() };
+    for (name, domain) in routes.domains {
+        let line = entries.line(name.span().start);
+        let host: Arc<str> = host::parse_pattern(name.get_ref())
+            .map_err(|error| wrong(format!("line {line}: domains.{:?}: {error}", name.get_ref())))?
+            .into();
+        let key = |field| Key::Domain { host: host.clone(), field };
+        entries.text(key(DomainField::Type), domain.kind);
+        entries.text(key(DomainField::Value), domain.value);
+        entries.table(key(DomainField::Config), domain.config);
+    }
+    for (service, instances) in routes.services {
+        for (index, instance) in instances {
+            let key = |field| Key::Instance {
+                service: service.as_str().into(),
+                index: index.as_str().into(),
+                field,
+            };
+            entries.table(key(InstanceField::Location), instance.location);
+            entries.text(key(InstanceField::Current), instance.status.current);
+            entries.text(key(InstanceField::Expected), instance.status.expected);
+            entries.text(key(InstanceField::Alive), instance.status.alive);
+            entries.table(key(InstanceField::Config), instance.config);
+        }
+    }
+    let Entries { entries, lines, .. } = entries;
+    let names = Names::Lines { file: file.to_owned(), lines: Arc::new(lines) };
+    Ok(Event::Change { change: Change::Snapshot { revision: 0, entries }, names })
+}
+
+struct Entries<'a> {
+    text: &'a str,
+    entries: Vec<(Key, Vec<u8>)>,
+    lines: HashMap<Key, usize>,
+}
+
+impl Entries<'_> {
+    fn line(&self, at: usize) -> usize {
+        self.text.as_bytes()[..at.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    fn text(&mut self, key: Key, value: Option<Spanned<String>>) {
+        if let Some(value) = value {
+            self.lines.insert(key.clone(), self.line(value.span().start));
+            self.entries.push((key, value.into_inner().into_bytes()));
+        }
+    }
+
+    fn table(&mut self, key: Key, value: Option<Spanned<toml::Table>>) {
+        if let Some(value) = value {
+            self.lines.insert(key.clone(), self.line(value.span().start));
+            // The values of such keys are JSON in etcd, and read as such.
+            self.entries.push((key, serde_json::to_vec(value.get_ref()).unwrap_or_default()));
+        }
+    }
+}
+
+/// A key as the path of its value in the file.
+pub fn path_of(key: &Key) -> String {
+    match key {
+        Key::Domain { host, field } => {
+            let field = match field {
+                DomainField::Type => "type",
+                DomainField::Value => "value",
+                DomainField::Config => "config",
+            };
+            format!("domains.{host:?}.{field}")
+        }
+        Key::Instance { service, index, field } => {
+            let field = match field {
+                InstanceField::Location => "location",
+                InstanceField::Current => "status.current",
+                InstanceField::Expected => "status.expected",
+                InstanceField::Alive => "status.alive",
+                InstanceField::Config => "config",
+                InstanceField::Domain => "domain",
+                InstanceField::LastAccess => "lastAccess",
+            };
+            format!("services.{service}.{index}.{field}")
+        }
+    }
+}
+
+/// Watches a routes file for as long as someone listens. `events` has its first version already.
+///
+/// # Errors
+///
+/// Where the system gives no way to watch it.
+pub async fn run(file: PathBuf, events: Events) -> notify::Result<()> {
+    let _ = events.send(Event::Up).await;
+    let (_watcher, mut changes) = watch(&file)?;
+    let mut revision = 1;
+    while changes.recv().await.is_some() {
+        while let Ok(Some(())) = tokio::time::timeout(QUIET, changes.recv()).await {}
+        let reading = file.clone();
+        let Ok(outcome) = tokio::task::spawn_blocking(move || read(&reading)).await else { break };
+        match outcome {
+            Ok(Event::Change { change: Change::Snapshot { entries, .. }, names }) => {
+                revision += 1;
+                let change = Change::Snapshot { revision, entries };
+                if events.send(Event::Change { change, names }).await.is_err() {
+                    break;
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "the routes stay as they were"),
+        }
+    }
+    Ok(())
+}
+
+/// Tells each time something in a file's folder happens that may concern it. The folder is watched, not the
+/// file: editors and config maps put a new file in its place.
+///
+/// # Errors
+///
+/// Where the system gives no way to watch it.
+pub fn watch(file: &Path) -> notify::Result<(impl Watcher + use<>, mpsc::Receiver<()>)> {
+    let (tell, changes) = mpsc::channel(1);
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Reading it is an event too, and must not lead to another reading.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            let _ = tell.try_send(());
+        }
+    })?;
+    watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    Ok((watcher, changes))
+}
+
+/// A file is its owner's: gogeta does not write to it, and says so once for each instance that would be woken.
+pub async fn decline(mut inbox: Inbox) {
+    let mut told = std::collections::HashSet::new();
+    while let Some(batch) = inbox.next().await {
+        for (service, index) in batch.wakes {
+            if told.insert((service.clone(), index.clone())) {
+                tracing::warn!(
+                    %service, %index,
+                    "a passivated instance was asked for; the routes come from a file, which gogeta does not write: start it, and set its status"
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(text: &str) -> Result<Vec<String>, String> {
+        let space = crate::routes::key::KeySpace::new("/domains", "/services");
+        match parse(Path::new("routes.toml"), text) {
+            Ok(Event::Change { change: Change::Snapshot { entries, .. }, .. }) => Ok(entries
+                .iter()
+                .map(|(key, value)| format!("{}={}", space.render(key), String::from_utf8_lossy(value)))
+                .collect()),
+            Ok(_) => Err("no snapshot".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn entities_as_in_etcd() {
+        let text = r#"
+            [domains."Hello.localhost"]
+            type = "service"
+            value = "hello"
+            config = { forceSsl = true }
+            [domains."*.uri.localhost"]
+            type = "uri"
+            [services.hello.1]
+            location = { host = "127.0.0.1", port = 80 }
+            status = { current = "started", expected = "started", alive = "1" }
+            config = { robots = "x" }
+        "#;
+        let expected = [
+            "/domains/*.uri.localhost/type=uri",
+            "/domains/hello.localhost/type=service",
+            "/domains/hello.localhost/value=hello",
+            "/domains/hello.localhost/config={\"forceSsl\":true}",
+            "/services/hello/1/location={\"host\":\"127.0.0.1\",\"port\":80}",
+            "/services/hello/1/status/current=started",
+            "/services/hello/1/status/expected=started",
+            "/services/hello/1/status/alive=1",
+            "/services/hello/1/config/gogeta={\"robots\":\"x\"}",
+        ];
+        let mut found = entries(text).expect("a good file");
+        found.sort();
+        let mut expected: Vec<String> = expected.map(str::to_owned).to_vec();
+        expected.sort();
+        assert_eq!(found, expected);
+        assert_eq!(entries(""), Ok(vec![]));
+    }
+
+    #[test]
+    fn mistakes_name_the_file_and_the_line() {
+        for (text, line) in [
+            ("[domains.\"a\"]\ntype = 1", "line 2"),
+            ("[domains.\"a\"]\n\ntpye = \"uri\"", "line 3"),
+            ("[services.a.1]\nlocation = \"x\"", "line 2"),
+            ("\n[domains.\"a b\"]\ntype = \"uri\"", "line 2"),
+            ("[domains", "line 1"),
+        ] {
+            let error = entries(text).expect_err(text);
+            assert!(error.contains(line) && error.contains("routes.toml"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn keys_are_named_by_their_line() {
+        let text = "[domains.a]\ntype = \"uri\"\nvalue = \"nonsense\"\n";
+        let Ok(Event::Change { names, .. }) = parse(Path::new("routes.toml"), text) else {
+            panic!("a good file")
+        };
+        let key = Key::Domain { host: "a".into(), field: DomainField::Value };
+        assert_eq!(names.of(&key), "routes.toml:3: domains.\"a\".value");
+    }
+}

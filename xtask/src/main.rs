@@ -1,0 +1,53 @@
+//! What developers and CI run, as `cargo xtask <task>`: one file or folder per task.
+//!
+//! It is a program rather than a heap of scripts so that the tasks are checked by the compiler,
+//! have tests, and need nothing installed but Rust and git.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task's output is what it is for")]
+
+mod apt;
+mod build_ebpf;
+mod ci;
+mod command;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The tasks of gogeta's developers.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Everything that CI checks, in its order, up to the first failure
+    Ci,
+    /// Install what the tests need, then run them
+    Test(test::Args),
+    /// Check the rules that no compiler checks
+    Tidy,
+    /// Build the eBPF object, or check that the committed one is up to date
+    BuildEbpf(build_ebpf::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Task::parse() {
+        Task::Ci => ci::run(),
+        Task::Test(args) => test::run(&args, require_all()),
+        Task::Tidy => tidy::run(),
+        Task::BuildEbpf(args) => build_ebpf::run(&args, require_all()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether a check that this machine cannot do is a failure rather than a note.
+fn require_all() -> bool {
+    std::env::var_os(test::REQUIRE).is_some_and(|value| value == "all")
+}

@@ -1,0 +1,24 @@
+//! Where the repository is, and the cargo that runs us.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The repository's root.
+///
+/// `cargo run` tells where the crate is now; the place it was compiled at may be another one, when
+/// several checkouts share a target directory.
+pub(crate) fn root() -> PathBuf {
+    let xtask = env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    xtask.parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// A `cargo` command in the repository's root, by the toolchain that runs us.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
