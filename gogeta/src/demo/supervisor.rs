@@ -36,16 +36,18 @@ async fn start(file: PathBuf, name: Name) {
 /// Sets an instance's status in the file, which keeps its other lines and comments.
 fn set(file: &Path, (service, index): &Name, current: &str, alive: &str) -> io::Result<()> {
     let mut document: DocumentMut = std::fs::read_to_string(file)?.parse().map_err(io::Error::other)?;
-    let instance = document.get_mut("services").and_then(|item| item.get_mut(service.as_str()));
-    let Some(status) =
-        instance.and_then(|item| item.get_mut(&**index)).and_then(|item| item.get_mut("status"))
-    else {
-        return Ok(());
-    };
+    let mut item = document.as_item_mut();
+    for step in ["services", service.as_str(), index, "status"] {
+        // Looked up, not made: someone may have taken the instance out.
+        match item.as_table_like_mut().and_then(|table| table.get_mut(step)) {
+            Some(next) => item = next,
+            None => return Ok(()),
+        }
+    }
     let fields: [(&str, Item); 3] =
         [("current", value(current)), ("expected", value("started")), ("alive", value(alive))];
     for (field, text) in fields {
-        status[field] = text;
+        item[field] = text;
     }
     // In one step, so that nobody reads half of it.
     let fresh = file.with_extension("new");
