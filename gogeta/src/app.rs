@@ -357,12 +357,8 @@ async fn serve_admin(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn watch_templates(shared: Arc<Shared>) {
     let Some(directory) = shared.config.load().template_dir.clone() else { return };
-    let watched = file::watch(&directory.join("layout.html")).and_then(|first| {
-        let pictures = directory.join("__static__");
-        Ok((first, pictures.is_dir().then(|| file::watch(&pictures.join("x"))).transpose()?))
-    });
-    let ((_watcher, mut changes), _pictures) = match watched {
-        Ok((first, pictures)) => (first, pictures),
+    let (_watcher, mut changes) = match file::watch(&directory) {
+        Ok(watch) => watch,
         Err(error) => return tracing::error!(%error, "cannot watch the templates; SIGHUP reloads them"),
     };
     while changes.recv().await.is_some() {

@@ -86,6 +86,9 @@ impl Controller {
                 );
             }
         }
+        if whole && applied.is_empty() {
+            return;
+        }
         if whole {
             let (domains, services) = (applied.domains.len(), applied.services.len());
             tracing::info!(

@@ -304,7 +304,9 @@ impl Collector for Sum {
 
         let mut buckets: Vec<(f64, u64)> = Vec::new();
         let mut total = 0;
-        for (index, bound) in BOUNDS.iter().map(|micros| *micros as f64 / 1e6).chain([f64::MAX]).enumerate() {
+        for (index, bound) in
+            BOUNDS.iter().map(|micros| *micros as f64 / 1e6).chain([f64::INFINITY]).enumerate()
+        {
             let count = metrics.sum(|worker| &worker.buckets[index]);
             total += count;
             buckets.push((bound, count));

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
@@ -23,14 +23,9 @@ pub struct ClientBody {
 }
 
 impl ClientBody {
-    /// The body of a client's request.
-    pub fn new(incoming: Incoming, client: Rc<Client>, timeouts: Rc<Timeouts>) -> Self {
-        Self { incoming: Some(incoming), client, timeouts }
-    }
-
-    /// No body, for a request that is sent once more.
-    pub fn empty(client: Rc<Client>, timeouts: Rc<Timeouts>) -> Self {
-        Self { incoming: None, client, timeouts }
+    /// The body of a client's request; none for a request that is sent once more.
+    pub fn new(incoming: Option<Incoming>, client: Rc<Client>, timeouts: Rc<Timeouts>) -> Self {
+        Self { incoming, client, timeouts }
     }
 }
 
@@ -118,13 +113,16 @@ impl Drop for UpstreamBody {
 
 impl UpstreamBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut outcome = Pin::new(&mut self.incoming).poll_frame(cx);
+        // Nothing comes out of the body but what the connection put in, and that is driven here: so the body need
+        // wake nobody, only the connection's socket.
+        let mut nobody = Context::from_waker(Waker::noop());
+        let mut outcome = Pin::new(&mut self.incoming).poll_frame(&mut nobody);
         if outcome.is_pending()
             && let Some(connection) = &mut self.connection
         {
             // Asking made room for the connection to read on.
             connection.drive(cx);
-            outcome = Pin::new(&mut self.incoming).poll_frame(cx);
+            outcome = Pin::new(&mut self.incoming).poll_frame(&mut nobody);
         }
         match &outcome {
             Poll::Ready(None) => self.complete = true,

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
@@ -16,6 +15,10 @@ use super::vitals::Deadline;
 use super::worker::Worker;
 use crate::balance;
 use crate::routes::model::{Service, Upstream};
+
+/// A client's request. Its body is taken when it is sent on; until then it is handed down by reference, since
+/// every call on the way is a future that would hold a copy of it.
+pub type Inbound = Request<Option<Incoming>>;
 
 /// Where a request goes first, and what else might take it.
 #[derive(Debug, Clone, Copy)]
@@ -48,14 +51,13 @@ pub async fn forward(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     destination: Destination<'_>,
-    head: Parts,
-    body: Incoming,
+    inbound: &mut Inbound,
 ) -> Result<Answer, ProxyError> {
     let (mut connection, upstream) = connection(worker, client, destination).await?;
-    let body = ClientBody::new(body, client.clone(), worker.timeouts());
-    let bodiless = body.is_end_stream();
-    let copy = (connection.reused && bodiless && head.method.is_idempotent()).then(|| Copy::of(&head));
-    let mut request = Request::from_parts(head, body);
+    let mut request =
+        std::mem::take(inbound).map(|body| ClientBody::new(body, client.clone(), worker.timeouts()));
+    let repeatable = connection.reused && request.body().is_end_stream() && request.method().is_idempotent();
+    let copy = repeatable.then(|| Copy::of(&request));
 
     let failure = match attempt(worker, client, &mut connection, request).await? {
         Ok(response) => return Ok(Answer { response, connection }),
@@ -63,7 +65,7 @@ pub async fn forward(
     };
     request = match (connection.reused, failure.unsent, copy) {
         (true, Some(unsent), _) => unsent,
-        (true, None, Some(copy)) => copy.request(ClientBody::empty(client.clone(), worker.timeouts())),
+        (true, None, Some(copy)) => copy.request(ClientBody::new(None, client.clone(), worker.timeouts())),
         _ => return Err(broken(client, &upstream, failure.why)),
     };
     worker.metrics.upstream_retry();
@@ -149,8 +151,9 @@ struct Copy {
 }
 
 impl Copy {
-    fn of(head: &Parts) -> Self {
-        Self { method: head.method.clone(), uri: head.uri.clone(), headers: head.headers.clone() }
+    fn of(request: &Request<ClientBody>) -> Self {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Self { method, uri, headers: request.headers().clone() }
     }
 
     fn request(self, body: ClientBody) -> Request<ClientBody> {

@@ -82,7 +82,9 @@ impl UpstreamConnection {
                 *ended = true;
                 broken = outcome.err();
             }
-            if let Poll::Ready(outcome) = response.as_mut().poll(cx) {
+            // It becomes ready by what the connection just did, and never by itself.
+            let nobody = &mut Context::from_waker(Waker::noop());
+            if let Poll::Ready(outcome) = response.as_mut().poll(nobody) {
                 return Poll::Ready(outcome.map_err(|mut error| {
                     let unsent = error.take_message();
                     let why = broken.as_ref().map_or_else(|| reason(error.error()), reason);

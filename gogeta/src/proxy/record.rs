@@ -6,6 +6,7 @@ use std::time::Instant;
 use http::{Method, Uri};
 
 use super::client::Client;
+use super::forward::Inbound;
 use super::worker::Worker;
 use crate::access_log::Line;
 use crate::metrics::Class;
@@ -42,13 +43,13 @@ struct Fields {
 
 impl Record {
     /// Begins the record of a request.
-    pub fn begin(worker: &Rc<Worker>, client: &Rc<Client>, request: &http::request::Parts) -> Self {
+    pub fn begin(worker: &Rc<Worker>, client: &Rc<Client>, request: &Inbound) -> Self {
         let text =
-            |name| request.headers.get(name).map_or("", |value| value.to_str().unwrap_or("?")).to_owned();
+            |name| request.headers().get(name).map_or("", |value| value.to_str().unwrap_or("?")).to_owned();
         let fields = worker.shared.access_log.is_some().then(|| {
             Box::new(Fields {
-                method: request.method.clone(),
-                target: request.uri.clone(),
+                method: request.method().clone(),
+                target: request.uri().clone(),
                 host: text(http::header::HOST),
                 upstream: String::new(),
                 referer: text(http::header::REFERER),

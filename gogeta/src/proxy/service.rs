@@ -10,7 +10,6 @@ use http::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION,
     RETRY_AFTER, UPGRADE, VARY,
 };
-use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -18,7 +17,7 @@ use tokio::time::Instant;
 use super::body::{Body, UpstreamBody};
 use super::client::Client;
 use super::error::{Fault, ProxyError};
-use super::forward::{Answer, Destination, forward};
+use super::forward::{Answer, Destination, Inbound, forward};
 use super::record::Record;
 use super::upgrade::{self, Tunnel};
 use super::worker::{Shared, Worker};
@@ -41,10 +40,10 @@ const RETRY_AFTER_SECONDS: u64 = 5;
 /// Answers a request: by its backend, or by a page that says why not.
 pub async fn respond(worker: Rc<Worker>, client: Rc<Client>, request: Request<Incoming>) -> Response<Body> {
     client.begin();
-    let (head, body) = request.into_parts();
-    let mut record = Record::begin(&worker, &client, &head);
-    let asked = Asked::of(&head);
-    let outcome = handle(&worker, &client, head, body, &mut record).await;
+    let mut request = request.map(Some);
+    let mut record = Record::begin(&worker, &client, &request);
+    let asked = Asked::of(&request);
+    let outcome = handle(&worker, &client, &mut request, &mut record).await;
     client.handling.set(false);
     let mut response = match outcome {
         Ok(response) => response,
@@ -64,19 +63,18 @@ pub async fn respond(worker: Rc<Worker>, client: Rc<Client>, request: Request<In
 async fn handle(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
-    head: Parts,
-    body: Incoming,
+    request: &mut Inbound,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
-    let host = vet::host_of(&head)?;
-    if head.uri.path() == "*" {
+    let host = vet::host_of(request)?;
+    if request.uri().path() == "*" {
         return Ok(empty(StatusCode::NO_CONTENT));
     }
-    if let Some(picture) = picture(worker, &head) {
+    if let Some(picture) = picture(worker, request) {
         return Ok(picture);
     }
-    if worker.config().force_ssl && !headers::came_by_https(&head.headers) {
-        return Ok(to_https(&host, &head.uri));
+    if worker.config().force_ssl && !headers::came_by_https(request.headers()) {
+        return Ok(to_https(&host, request.uri()));
     }
     let mut hold = Hold::new(worker);
     loop {
@@ -91,33 +89,33 @@ async fn handle(
             Route::Uri { domain, target } => {
                 record.class = Class::Uri;
                 if domain.is_some_and(|domain| domain.config.force_ssl == Some(true))
-                    && !headers::came_by_https(&head.headers)
+                    && !headers::came_by_https(request.headers())
                 {
-                    return Ok(to_https(&host, &head.uri));
+                    return Ok(to_https(&host, request.uri()));
                 }
                 let port = host.port;
-                return to_target(worker, client, target, head, body, port, record).await;
+                return to_target(worker, client, target, request, port, record).await;
             }
         };
         record.class = Class::Service;
         if domain.is_some_and(|domain| domain.config.force_ssl == Some(true))
-            && !headers::came_by_https(&head.headers)
+            && !headers::came_by_https(request.headers())
         {
-            return Ok(to_https(&host, &head.uri));
+            return Ok(to_https(&host, request.uri()));
         }
         let (state, instance) = match balance::pick(service) {
             Pick::Instance(instance, upstream) => {
-                if let Some(robots) = robots(worker, instance, &head) {
+                if let Some(robots) = robots(worker, instance, request) {
                     return Ok(robots);
                 }
                 worker.shared.feedback.accessed(instance);
                 let destination = Destination { upstream, service: Some(service) };
                 let port = host.port;
-                return to_instance(worker, client, destination, head, body, port, record).await;
+                return to_instance(worker, client, destination, request, port, record).await;
             }
             Pick::Page(state, instance) => (state, instance),
         };
-        let woken = state == State::Passivated && vet::wakes(&head);
+        let woken = state == State::Passivated && vet::wakes(request);
         if let (true, Some(instance)) = (woken, instance) {
             worker.shared.feedback.wake(instance);
         }
@@ -133,19 +131,18 @@ async fn to_instance(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     destination: Destination<'_>,
-    mut head: Parts,
-    body: Incoming,
+    request: &mut Inbound,
     port: Option<u16>,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
-    if let Some(authority) = head.uri.authority() {
+    if let Some(authority) = request.uri().authority() {
         // RFC 9112, 3.2.2: the target's host replaces the field's.
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| ProxyError::Target)?;
-        head.headers.insert(HOST, host);
-        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-        head.uri = origin_form(path)?;
+        let path = origin_form(request.uri().path_and_query().map_or("/", |path| path.as_str()))?;
+        request.headers_mut().insert(HOST, host);
+        *request.uri_mut() = path;
     }
-    send(worker, client, destination, head, body, port, record).await
+    send(worker, client, destination, request, port, record).await
 }
 
 /// To a fixed place: its path goes before the request's, and its host is the Host.
@@ -153,22 +150,21 @@ async fn to_target(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     target: &Arc<UriTarget>,
-    mut head: Parts,
-    body: Incoming,
+    request: &mut Inbound,
     port: Option<u16>,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
-    head.uri = origin_form(&target.join(head.uri.path(), head.uri.query()))?;
-    let asked = head.headers.insert(HOST, target.authority.clone());
+    *request.uri_mut() = origin_form(&target.join(request.uri().path(), request.uri().query()))?;
+    let asked = request.headers_mut().insert(HOST, target.authority.clone());
     let destination = Destination { upstream: &target.upstream, service: None };
     if let Some(asked) = asked {
         // What the client asked for is told as X-Forwarded-Host, from a trusted proxy as it came.
-        let trusted = client.peer.trusted && head.headers.contains_key(headers::forwarded::HOST);
+        let trusted = client.peer.trusted && request.headers().contains_key(headers::forwarded::HOST);
         if !trusted {
-            head.extensions.insert(AskedHost(asked));
+            request.extensions_mut().insert(AskedHost(asked));
         }
     }
-    send(worker, client, destination, head, body, port, record).await
+    send(worker, client, destination, request, port, record).await
 }
 
 /// The Host that a client sent, where the request goes on with another.
@@ -179,25 +175,24 @@ async fn send(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     destination: Destination<'_>,
-    mut head: Parts,
-    body: Incoming,
+    request: &mut Inbound,
     port: Option<u16>,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
     let config = worker.config();
     let url_root =
-        config.url_header.as_ref().and_then(|name| Some((name, headers::url_root(&head.headers)?)));
-    let protocol = headers::to_upstream(&mut head.headers, &client.peer, port);
+        config.url_header.as_ref().and_then(|name| Some((name, headers::url_root(request.headers())?)));
+    let protocol = headers::to_upstream(request.headers_mut(), &client.peer, port);
     if let Some((name, root)) = url_root {
-        head.headers.insert(name, root);
+        request.headers_mut().insert(name, root);
     }
-    if let Some(AskedHost(host)) = head.extensions.remove() {
-        head.headers.insert(headers::forwarded::HOST, host);
+    if let Some(AskedHost(host)) = request.extensions_mut().remove() {
+        request.headers_mut().insert(headers::forwarded::HOST, host);
     }
-    head.extensions.clear();
-    head.version = Version::HTTP_11;
+    request.extensions_mut().clear();
+    *request.version_mut() = Version::HTTP_11;
     record.upstream(destination.upstream);
-    let answer = forward(worker, client, destination, head, body).await?;
+    let answer = forward(worker, client, destination, request).await?;
     if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return switch(client, protocol, answer).await;
     }
@@ -276,11 +271,12 @@ impl Drop for Hold<'_> {
 }
 
 /// A picture for the pages.
-fn picture(worker: &Worker, head: &Parts) -> Option<Response<Body>> {
-    let name = head.uri.path().strip_prefix("/__static__/")?;
+fn picture(worker: &Worker, request: &Inbound) -> Option<Response<Body>> {
+    let name = request.uri().path().strip_prefix("/__static__/")?;
     let pages = worker.shared.pages.load();
     // Looked up by its whole name: there is no path to walk out of.
-    let Some(picture) = pages.picture(name).filter(|_| [Method::GET, Method::HEAD].contains(&head.method))
+    let Some(picture) =
+        pages.picture(name).filter(|_| [Method::GET, Method::HEAD].contains(request.method()))
     else {
         return Some(empty(StatusCode::NOT_FOUND));
     };
@@ -291,8 +287,8 @@ fn picture(worker: &Worker, head: &Parts) -> Option<Response<Body>> {
 }
 
 /// What `/robots.txt` is answered with, where that is not left to the backend.
-fn robots(worker: &Worker, instance: &Instance, head: &Parts) -> Option<Response<Body>> {
-    if head.uri.path() != "/robots.txt" || ![Method::GET, Method::HEAD].contains(&head.method) {
+fn robots(worker: &Worker, instance: &Instance, request: &Inbound) -> Option<Response<Body>> {
+    if request.uri().path() != "/robots.txt" || ![Method::GET, Method::HEAD].contains(request.method()) {
         return None;
     }
     let default = match worker.config().default_robots {
@@ -328,8 +324,8 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(head: &Parts) -> Self {
-        Self { accept: head.headers.get(ACCEPT).cloned(), host: head.headers.get(HOST).cloned() }
+    fn of(request: &Inbound) -> Self {
+        Self { accept: request.headers().get(ACCEPT).cloned(), host: request.headers().get(HOST).cloned() }
     }
 }
 

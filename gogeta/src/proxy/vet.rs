@@ -1,8 +1,7 @@
 //! What a request must be before it is routed (RFC 9112, 3.2 and RFC 9110, 7.2). Pure.
 
 use http::header::{HOST, HeaderMap, HeaderValue, USER_AGENT};
-use http::request::Parts;
-use http::{Method, Version};
+use http::{Method, Request, Version};
 
 use super::error::ProxyError;
 use crate::routes::host::{self, HostPort};
@@ -14,20 +13,20 @@ use crate::routes::host::{self, HostPort};
 /// # Errors
 ///
 /// A [`ProxyError`] that is the client's fault; such a request goes nowhere.
-pub fn host_of(head: &Parts) -> Result<HostPort<'_>, ProxyError> {
-    if matches!(head.method, Method::CONNECT | Method::TRACE) {
-        return Err(ProxyError::Method(head.method.clone()));
+pub fn host_of<B>(request: &Request<B>) -> Result<HostPort<'_>, ProxyError> {
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err(ProxyError::Method(request.method().clone()));
     }
-    let field = single_host(&head.headers, head.version)?;
-    match (head.uri.scheme_str(), head.uri.authority()) {
+    let field = single_host(request.headers(), request.version())?;
+    match (request.uri().scheme_str(), request.uri().authority()) {
         (None, None) => {}
         (Some(scheme), Some(authority)) if ["http", "https"].contains(&scheme) => {
             return Ok(host::parse(authority.as_str())?);
         }
         _ => return Err(ProxyError::Target),
     }
-    let path = head.uri.path();
-    if !path.starts_with('/') && !(path == "*" && head.method == Method::OPTIONS) {
+    let path = request.uri().path();
+    if !path.starts_with('/') && !(path == "*" && request.method() == Method::OPTIONS) {
         return Err(ProxyError::Target);
     }
     let field = field.ok_or(ProxyError::NoHost)?;
@@ -49,11 +48,11 @@ fn single_host(headers: &HeaderMap, version: Version) -> Result<Option<&HeaderVa
 }
 
 /// Whether a request may wake a sleeping instance: someone means it, and no machine only looks whether it is up.
-pub fn wakes(head: &Parts) -> bool {
-    if head.method == Method::HEAD || ["/robots.txt", "/favicon.ico"].contains(&head.uri.path()) {
+pub fn wakes<B>(request: &Request<B>) -> bool {
+    if request.method() == Method::HEAD || ["/robots.txt", "/favicon.ico"].contains(&request.uri().path()) {
         return false;
     }
-    let agent = head.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("");
+    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or("");
     !HEALTH_CHECKERS.iter().any(|checker| agent.to_ascii_lowercase().contains(checker))
 }
 
@@ -83,14 +82,12 @@ const HEALTH_CHECKERS: [&str; 19] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::Request;
-
-    fn head(method: &str, target: &str, hosts: &[&'static str]) -> Parts {
+    fn head(method: &str, target: &str, hosts: &[&'static str]) -> Request<()> {
         let mut request = Request::builder().method(method).uri(target);
         for host in hosts {
             request = request.header(HOST, HeaderValue::from_static(host));
         }
-        request.body(()).expect("a request").into_parts().0
+        request.body(()).expect("a request")
     }
 
     #[test]
@@ -119,10 +116,10 @@ mod tests {
     #[test]
     fn http_1_0_may_leave_the_host_out_but_cannot_be_routed_then() {
         let mut old = head("GET", "/", &[]);
-        old.version = Version::HTTP_10;
+        *old.version_mut() = Version::HTTP_10;
         assert!(matches!(host_of(&old), Err(ProxyError::NoHost)));
         let mut old = head("GET", "http://a.test/", &[]);
-        old.version = Version::HTTP_10;
+        *old.version_mut() = Version::HTTP_10;
         assert!(host_of(&old).is_ok());
     }
 
@@ -130,7 +127,7 @@ mod tests {
     fn who_wakes() {
         let with_agent = |agent: &'static str| {
             let mut head = head("GET", "/", &["a.test"]);
-            head.headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+            head.headers_mut().insert(USER_AGENT, HeaderValue::from_static(agent));
             wakes(&head)
         };
         assert!(with_agent("Mozilla/5.0") && with_agent("curl/8"));

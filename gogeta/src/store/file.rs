@@ -208,26 +208,41 @@ pub async fn run(file: PathBuf, events: Events) -> notify::Result<()> {
     Ok(())
 }
 
-/// Tells each time something in a file's folder happens that may concern it. The folder is watched, not the
-/// file: editors and config maps put a new file in its place.
+/// Tells each time something happens to a file; or, where it is a folder, to any file below it. The folder
+/// is watched, not the file: editors and config maps put a new file in its place.
 ///
 /// # Errors
 ///
 /// Where the system gives no way to watch it.
 pub fn watch(file: &Path) -> notify::Result<(impl Watcher + use<>, mpsc::Receiver<()>)> {
     let (tell, changes) = mpsc::channel(1);
+    let any = file.is_dir();
     let folder = match file.parent() {
+        _ if any => file,
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
+    let name = file.file_name().filter(|_| !any).map(std::ffi::OsStr::to_owned);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading it is an event too, and must not lead to another reading.
-        if !event.is_ok_and(|event| event.kind.is_access()) {
+        if event.map_or(true, |event| concerns(&event, name.as_deref())) {
             let _ = tell.try_send(());
         }
     })?;
-    watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    watcher.watch(folder, if any { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive })?;
     Ok((watcher, changes))
+}
+
+/// Whether something that happened in a folder concerns the file of that name; without a name, every file.
+fn concerns(event: &notify::Event, name: Option<&std::ffi::OsStr>) -> bool {
+    // Reading it is an event too, and must not lead to another reading.
+    if event.kind.is_access() {
+        return false;
+    }
+    let Some(name) = name else { return true };
+    event.paths.iter().filter_map(|path| path.file_name()).any(|changed| {
+        // A config map is changed by way of a link of that name.
+        changed == name || changed == "..data"
+    })
 }
 
 /// A file is its owner's: gogeta does not write to it, and says so once for each instance that would be woken.
