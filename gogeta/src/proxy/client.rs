@@ -36,6 +36,8 @@ pub struct Client {
     pub bytes: (Cell<u64>, Cell<u64>),
     /// Whether the body of its request was.
     pub body_broken: Cell<bool>,
+    /// A buffer that its requests use one after the other.
+    pub scratch: RefCell<Vec<u8>>,
     /// What the connection becomes after a 101.
     pub tunnel: RefCell<Option<Tunnel>>,
 }
@@ -54,6 +56,7 @@ impl Client {
             gone: Cell::default(),
             bytes,
             body_broken: Cell::default(),
+            scratch: RefCell::default(),
             tunnel: RefCell::default(),
         })
     }

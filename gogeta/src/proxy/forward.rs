@@ -3,11 +3,12 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::ClientBody;
 use super::client::Client;
+use super::copy::Copy;
 use super::error::ProxyError;
 use super::pool::{Exchange, Failure, UpstreamConnection};
 use super::transport;
@@ -57,10 +58,13 @@ pub async fn forward(
     let mut request =
         std::mem::take(inbound).map(|body| ClientBody::new(body, client.clone(), worker.timeouts()));
     let repeatable = connection.reused && request.body().is_end_stream() && request.method().is_idempotent();
-    let copy = repeatable.then(|| Copy::of(&request));
+    let copy = repeatable.then(|| Copy::of(&request, client.scratch.take()));
 
     let failure = match attempt(worker, client, &mut connection, request).await? {
-        Ok(response) => return Ok(Answer { response, connection }),
+        Ok(response) => {
+            client.scratch.replace(copy.map(Copy::into_buffer).unwrap_or_default());
+            return Ok(Answer { response, connection });
+        }
         Err(failure) => failure,
     };
     request = match (connection.reused, failure.unsent, copy) {
@@ -141,27 +145,4 @@ fn broken(client: &Client, upstream: &Upstream, why: String) -> ProxyError {
         return ProxyError::ClientBody(why);
     }
     ProxyError::Broken { upstream: upstream.location.to_string(), why }
-}
-
-/// The head of a request that may have to be sent again.
-struct Copy {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-}
-
-impl Copy {
-    fn of(request: &Request<ClientBody>) -> Self {
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        Self { method, uri, headers: request.headers().clone() }
-    }
-
-    fn request(self, body: ClientBody) -> Request<ClientBody> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        *request.headers_mut() = self.headers;
-        *request.version_mut() = Version::HTTP_11;
-        request
-    }
 }

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use ipnet::IpNet;
@@ -69,18 +69,63 @@ impl Peer {
     }
 }
 
+/// Which fields that need care a head has. One look at each name instead of a look-up for each rule: most heads
+/// have none of them.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Survey {
+    connection: bool,
+    upgrade: bool,
+    te: bool,
+    /// Another field that is for one hop only.
+    hop: bool,
+    length: bool,
+    /// `Expect`, `Proxy`, `Forwarded`.
+    other: bool,
+}
+
+impl Survey {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut survey = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "connection" => survey.connection = true,
+                "upgrade" => survey.upgrade = true,
+                "te" => survey.te = true,
+                "keep-alive"
+                | "proxy-connection"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "trailer"
+                | "transfer-encoding" => survey.hop = true,
+                "content-length" => survey.length = true,
+                "expect" | "proxy" | "forwarded" => survey.other = true,
+                _ => {}
+            }
+        }
+        survey
+    }
+}
+
 /// Makes a client's header fields those of the request to its upstream. Framing is deleted: the side that writes
 /// the request makes its own.
 ///
 /// `port` is the one in the request's Host. Gives the protocol to upgrade to, where the client asked for one that
 /// may be relayed.
 pub fn to_upstream(headers: &mut HeaderMap, peer: &Peer, port: Option<u16>) -> Option<HeaderValue> {
-    let upgrade = take_upgrade(headers);
-    let trailers = accepts_trailers(headers);
-    strip_hop_by_hop(headers);
-    headers.remove(CONTENT_LENGTH);
-    headers.remove(http::header::EXPECT);
-    headers.remove(&PROXY);
+    let survey = Survey::of(headers);
+    let upgrade = if survey.upgrade { take_upgrade(headers) } else { None };
+    let trailers = survey.te && accepts_trailers(headers);
+    strip(headers, survey);
+    if survey.length {
+        headers.remove(CONTENT_LENGTH);
+    }
+    if survey.other {
+        headers.remove(EXPECT);
+        headers.remove(&PROXY);
+        if !peer.trusted {
+            headers.remove(forwarded::FORWARDED);
+        }
+    }
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -99,29 +144,42 @@ pub fn to_client(headers: &mut HeaderMap) {
 
 /// RFC 9110, 7.6.1: what is meant for one hop only goes no further. All lines of `Connection` count.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+    strip(headers, Survey::of(headers));
+}
+
+fn strip(headers: &mut HeaderMap, survey: Survey) {
+    if survey.connection {
         for name in nominated(headers) {
             headers.remove(name);
         }
         headers.remove(CONNECTION);
     }
-    for name in [
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ] {
-        headers.remove(name);
+    if survey.upgrade {
+        headers.remove(UPGRADE);
+    }
+    if survey.te {
+        headers.remove(TE);
+    }
+    if survey.hop {
+        let others = [
+            KEEP_ALIVE,
+            PROXY_CONNECTION,
+            PROXY_AUTHENTICATE,
+            PROXY_AUTHORIZATION,
+            TRAILER,
+            TRANSFER_ENCODING,
+        ];
+        for name in others {
+            headers.remove(name);
+        }
     }
 }
 
 /// The fields that `Connection` names, without those that it cannot.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     connection_options(headers)
+        // By far the most frequent ones, and no fields.
+        .filter(|option| !["keep-alive", "close"].contains(option))
         .filter_map(|option| HeaderName::from_bytes(option.as_bytes()).ok())
         .filter(|name| !NOT_NOMINABLE.contains(name))
         .collect()
@@ -166,7 +224,6 @@ fn set_forwarded(headers: &mut HeaderMap, peer: &Peer, port: Option<u16>) {
         keep_or_insert(headers, forwarded::HOST, || host);
         return;
     }
-    headers.remove(forwarded::FORWARDED);
     headers.insert(forwarded::FOR, peer.address.clone());
     headers.insert(forwarded::REAL_IP, peer.address.clone());
     headers.insert(forwarded::PROTO, HeaderValue::from_static("http"));

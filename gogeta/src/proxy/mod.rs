@@ -9,7 +9,7 @@
 //!   balance     pick(service) -> an instance, or the state to tell of      (crate::balance)
 //!   headers     to_upstream(): what goes on, what does not, who asked
 //!   forward     a pooled or a fresh connection, time-outs, a retry where that is safe
-//!     pool        idle connections; transport: TCP and TLS
+//!     pool        idle connections; transport: TCP and TLS; copy: a head to be sent once more
 //!   headers     to_client()
 //! body        the response streams; when it has been read to its end the upstream connection is free again
 //! record      counted and logged
@@ -22,6 +22,7 @@
 pub mod body;
 pub mod client;
 pub mod connection;
+pub mod copy;
 pub mod error;
 pub mod forward;
 pub mod headers;

@@ -27,7 +27,7 @@ use crate::cli::DefaultRobots;
 use crate::metrics::Class;
 use crate::pages::negotiate::{self, Format};
 use crate::pages::{self, Facts, Page};
-use crate::routes::host::HostPort;
+use crate::routes::host::{self, HostPort};
 use crate::routes::model::{Instance, Service, UriTarget};
 use crate::routes::table::Route;
 use crate::status::State;
@@ -329,6 +329,14 @@ impl Asked {
     }
 }
 
+impl Asked {
+    /// The host, without its port.
+    fn domain(&self) -> String {
+        let text = self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("");
+        host::parse(text).map_or_else(|_| text.to_owned(), |parsed| parsed.host.into_owned())
+    }
+}
+
 /// The page that tells of an error.
 fn error_page(worker: &Worker, client: &Client, asked: &Asked, error: &ProxyError) -> Response<Body> {
     tell(worker, client, asked, error);
@@ -348,7 +356,7 @@ fn error_page(worker: &Worker, client: &Client, asked: &Asked, error: &ProxyErro
     let facts = Facts {
         status: status.as_u16(),
         reason: pages::reason(status),
-        domain: asked.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or(""),
+        domain: &asked.domain(),
         service,
         instance,
         retry_after,
