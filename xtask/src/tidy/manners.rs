@@ -17,7 +17,7 @@ pub(super) fn process_exit(file: &RustFile<'_>) -> Vec<usize> {
 pub(super) fn print(file: &RustFile<'_>) -> Vec<usize> {
     let path = file.path();
     let is_output = is_main(path)
-        || path.ends_with("/demo.rs")
+        || path.contains("src/demo/")
         || path.contains("/commands/")
         // Programs of developers: a test says why it is skipped, a build script talks to cargo.
         || ["xtask/", "tests/", "benches/"].iter().any(|home| path.starts_with(home))

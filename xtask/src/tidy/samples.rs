@@ -73,7 +73,7 @@ const SAMPLES: &[Sample] = &[
         &[2, 3],
     ),
     ("print-in-commands", "gogeta/src/commands/check.rs", "//! A.\nfn f() { println!(\"a\") }\n", &[]),
-    ("print-in-commands", "gogeta/src/store/demo.rs", "//! A.\nfn f() { println!(\"a\") }\n", &[]),
+    ("print-in-commands", "gogeta/src/demo/mod.rs", "//! A.\nfn f() { println!(\"a\") }\n", &[]),
     ("print-in-commands", "tests/main.rs", "//! A.\nfn f() { println!(\"a\") }\n", &[]),
     (
         "print-in-commands",
