@@ -51,12 +51,18 @@ pub struct Feedback {
 
 /// The store's end of the queue.
 #[derive(Debug)]
-pub struct Inbox(mpsc::Receiver<Message>);
+pub struct Inbox {
+    queue: mpsc::Receiver<Message>,
+    /// What is being gathered, and until when.
+    batch: Batch,
+    until: tokio::time::Instant,
+}
 
 /// A queue. At most one `lastAccess` goes through it in each `interval` for each instance; none if it is zero.
 pub fn channel(interval: Duration, metrics: Arc<Metrics>) -> (Feedback, Inbox) {
     let (queue, inbox) = mpsc::channel(QUEUE);
-    (Feedback { queue, metrics, interval: interval.as_secs() }, Inbox(inbox))
+    let inbox = Inbox { queue: inbox, batch: Batch::default(), until: tokio::time::Instant::now() };
+    (Feedback { queue, metrics, interval: interval.as_secs() }, inbox)
 }
 
 impl Feedback {
@@ -84,22 +90,25 @@ impl Feedback {
 
 impl Inbox {
     /// The next batch; none when there will be no more. A wake-up is not kept waiting for others.
+    ///
+    /// Cancel-safe: what is gathered when the future is dropped is in the next one's batch.
     pub async fn next(&mut self) -> Option<Batch> {
-        let mut batch = Batch::default();
-        batch.add(self.0.recv().await?);
-        let until = tokio::time::Instant::now() + GATHER;
-        while batch.wakes.is_empty() && batch.len() < BATCH {
-            match tokio::time::timeout_at(until, self.0.recv()).await {
-                Ok(Some(message)) => batch.add(message),
+        if self.batch.len() == 0 {
+            self.batch.add(self.queue.recv().await?);
+            self.until = tokio::time::Instant::now() + GATHER;
+        }
+        while self.batch.wakes.is_empty() && self.batch.len() < BATCH {
+            match tokio::time::timeout_at(self.until, self.queue.recv()).await {
+                Ok(Some(message)) => self.batch.add(message),
                 Ok(None) | Err(_) => break,
             }
         }
-        while batch.len() < BATCH
-            && let Ok(message) = self.0.try_recv()
+        while self.batch.len() < BATCH
+            && let Ok(message) = self.queue.try_recv()
         {
-            batch.add(message);
+            self.batch.add(message);
         }
-        Some(batch)
+        Some(std::mem::take(&mut self.batch))
     }
 }
 
@@ -144,6 +153,16 @@ mod tests {
         assert_eq!(inbox.next().await.expect("a batch").wakes, [name("1")]);
         drop(feedback);
         assert_eq!(inbox.next().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_that_nobody_waited_for_is_not_lost() {
+        let (feedback, mut inbox) = channel(Duration::from_secs(10), Arc::new(Metrics::new(1)));
+        feedback.send(Message::Accessed(name("1"), 1));
+        assert!(tokio::time::timeout(GATHER / 2, inbox.next()).await.is_err());
+        feedback.send(Message::Accessed(name("2"), 2));
+        let batch = inbox.next().await.expect("a batch");
+        assert_eq!(batch.accesses, HashMap::from([(name("1"), 1), (name("2"), 2)]));
     }
 
     #[tokio::test]
