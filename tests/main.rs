@@ -1,1 +1,21 @@
-//! tests
+//! End-to-end tests: the real binary, driven over a harness of clients, backends and etcd. One file per promise.
+
+mod support;
+
+mod admin;
+mod bodies;
+mod command_line;
+mod demo;
+mod drain;
+mod etcd_faults;
+mod etcd_routes;
+mod file_routes;
+mod forwarding;
+mod pages;
+mod resolvers;
+mod signals;
+mod status;
+mod timeouts;
+mod tls;
+mod upgrade;
+mod wake;

@@ -1,0 +1,247 @@
+//! The real binary: started, asked, signalled, and gone with its owner.
+
+use std::ffi::{OsStr, OsString};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use super::etcd::Etcd;
+use super::wait::{DEADLINE, until};
+
+/// A running gogeta; killed on drop.
+pub(crate) struct Gogeta {
+    /// Where it takes requests.
+    pub(crate) proxy: SocketAddr,
+    /// Its admin listener; 0.0.0.0:0 where it has none.
+    pub(crate) admin: SocketAddr,
+    child: Child,
+    pid: u32,
+    directory: TempDir,
+}
+
+/// A gogeta on its way.
+pub(crate) struct Builder {
+    arguments: Vec<OsString>,
+    variables: Vec<(OsString, OsString)>,
+    here: PathBuf,
+    directory: TempDir,
+}
+
+impl Gogeta {
+    /// One with a routes file, in a directory of its own.
+    pub(crate) fn routes(toml: &str) -> Builder {
+        let builder = Self::bare();
+        let file = routes_file(&builder.directory);
+        std::fs::create_dir(file.parent().expect("a folder")).expect("the folder is made");
+        std::fs::write(&file, toml).expect("the routes are written");
+        builder.arg("--routes").arg(file)
+    }
+
+    /// One with etcd.
+    pub(crate) fn etcd(etcd: &Etcd) -> Builder {
+        Self::bare().args(["--etcd-address", &etcd.url()])
+    }
+
+    /// One that is told nothing about where routes come from.
+    pub(crate) fn bare() -> Builder {
+        let directory = tempfile::tempdir().expect("a directory");
+        Builder { arguments: vec![], variables: vec![], here: directory.path().to_owned(), directory }
+    }
+
+    /// Writes new routes in the place of the old ones, in one step.
+    pub(crate) fn edit_routes(&self, toml: &str) {
+        let fresh = self.routes_file().with_extension("new");
+        std::fs::write(&fresh, toml).expect("the routes are written");
+        std::fs::rename(fresh, self.routes_file()).expect("the routes are replaced");
+    }
+
+    /// The routes file of [`Gogeta::routes`].
+    pub(crate) fn routes_file(&self) -> PathBuf {
+        routes_file(&self.directory)
+    }
+
+    /// A directory of its own, the one it was started in.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Waits until the log has the text.
+    pub(crate) async fn log_has(&self, text: &str) {
+        let wait = until(text, async || self.log().contains(text).then_some(()));
+        // `until` says what was missed; the log says what was there.
+        let shown = LogOnPanic(self);
+        wait.await;
+        std::mem::forget(shown);
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        read_log(&self.directory)
+    }
+
+    /// The log's lines that have the text.
+    pub(crate) fn lines_with(&self, text: &str) -> Vec<String> {
+        self.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).expect("a pid");
+        kill_process(pid, signal).expect("the signal is sent");
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn wait(&mut self) -> ExitStatus {
+        match tokio::time::timeout(DEADLINE, self.child.wait()).await {
+            Ok(status) => status.expect("it can be waited for"),
+            Err(_) => panic!("it does not end:\n{}", self.log()),
+        }
+    }
+
+    /// How much memory it has.
+    pub(crate) fn rss_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+}
+
+impl Drop for Gogeta {
+    fn drop(&mut self) {
+        // The child is killed by its own drop.
+        if std::thread::panicking() {
+            eprintln!("gogeta's log:\n{}", self.log());
+        }
+    }
+}
+
+struct LogOnPanic<'a>(&'a Gogeta);
+
+impl Drop for LogOnPanic<'_> {
+    fn drop(&mut self) {
+        eprintln!("the log has only:\n{}", self.0.log());
+    }
+}
+
+impl Builder {
+    pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    pub(crate) fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    pub(crate) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.variables.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Starts it in this directory instead of its own.
+    pub(crate) fn within(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.here = directory.into();
+        self
+    }
+
+    /// Writes a file into its directory, and gives the path.
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder is made");
+        std::fs::write(&path, text).expect("the file is written");
+        path
+    }
+
+    /// Starts it, and waits until it is up.
+    pub(crate) async fn start(mut self) -> Gogeta {
+        for (name, value) in
+            [("listen", "127.0.0.1:0"), ("admin", "127.0.0.1:0"), ("log-format", "json"), ("threads", "2")]
+        {
+            if !self.has(name) && !(name == "listen" && self.has("port")) {
+                self.arguments.push(format!("--{name}={value}").into());
+            }
+        }
+        let log = std::fs::File::create(log_file(&self.directory)).expect("the log is made");
+        let mut child = self.command().stderr(log).spawn().expect("gogeta starts");
+        let up = until("gogeta is up", async || {
+            let log = read_log(&self.directory);
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("gogeta did not start, {status}:\n{log}");
+            }
+            log.lines().find(|line| line.contains("gogeta is up")).map(str::to_owned)
+        })
+        .await;
+        let up: serde_json::Value = serde_json::from_str(&up).unwrap_or_default();
+        let address = |name: &str| {
+            let text = up[name].as_str().unwrap_or("").trim_start_matches("Some(");
+            let text = text.trim_start_matches('[').trim_end_matches([')', ']']);
+            text.split(", ").next().and_then(|text| text.parse().ok())
+        };
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let pid = child.id().expect("it runs");
+        Gogeta {
+            proxy: address("listen").unwrap_or(nowhere),
+            admin: address("admin").unwrap_or(nowhere),
+            child,
+            pid,
+            directory: self.directory,
+        }
+    }
+
+    /// Runs it to its end: for starts that must fail, and commands.
+    pub(crate) async fn run(self) -> Output {
+        let output = self.command().stderr(Stdio::piped()).output();
+        tokio::time::timeout(DEADLINE, output).await.expect("it ends").expect("gogeta starts")
+    }
+
+    /// Whether an option is given, in whatever way.
+    fn has(&self, name: &str) -> bool {
+        let given = |argument: &OsString| {
+            argument
+                .to_str()
+                .filter(|text| text.starts_with('-'))
+                .is_some_and(|text| text.trim_start_matches('-').split('=').next() == Some(name))
+        };
+        let variable = format!("GOGETA_{}", name.replace('-', "_").to_uppercase());
+        self.arguments.iter().any(given) || self.variables.iter().any(|(name, _)| *name == *variable)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gogeta"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("GOGETA_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.current_dir(&self.here).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+}
+
+fn routes_file(directory: &TempDir) -> PathBuf {
+    directory.path().join("routes/routes.toml")
+}
+
+fn log_file(directory: &TempDir) -> PathBuf {
+    directory.path().join("gogeta.log")
+}
+
+fn read_log(directory: &TempDir) -> String {
+    std::fs::read(log_file(directory)).map_or_else(
+        |_| String::new(),
+        |bytes| {
+            // Whole lines only: the last one may be half written.
+            let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            String::from_utf8_lossy(&bytes[..end]).into_owned()
+        },
+    )
+}

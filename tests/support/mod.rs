@@ -1,0 +1,7 @@
+//! What the tests are written over: gogeta itself, etcd, backends, clients, and waiting for things.
+
+pub(crate) mod backend;
+pub(crate) mod client;
+pub(crate) mod etcd;
+pub(crate) mod gogeta;
+pub(crate) mod wait;
