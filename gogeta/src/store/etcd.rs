@@ -55,7 +55,10 @@ pub async fn run(etcd: Etcd, events: Events, mut inbox: Inbox) {
         if events.send(Event::Down).await.is_err() {
             return;
         }
-        // A reason that stays is told once, not with each try.
+        // A reason that stays is told once, not with each try; what was told before the last success is history.
+        if backoff.is_fresh() {
+            told.clear();
+        }
         if told != reason {
             let address = etcd.endpoints.join(",");
             tracing::error!(
@@ -66,9 +69,6 @@ pub async fn run(etcd: Etcd, events: Events, mut inbox: Inbox) {
             told = reason;
         }
         tokio::time::sleep(backoff.pause()).await;
-        if backoff.is_fresh() {
-            told.clear();
-        }
     }
 }
 
@@ -339,7 +339,10 @@ fn reason(error: &etcd_client::Error) -> Reason {
         etcd_client::Error::GRpcStatus(status) => format!("{}: {}", status.code(), status.message()),
         error => error.to_string(),
     };
-    let mut source = error.source();
+    let mut source = match error {
+        etcd_client::Error::GRpcStatus(status) => status.source(),
+        error => error.source(),
+    };
     while let Some(cause) = source {
         let cause_text = cause.to_string();
         if !text.contains(&cause_text) {
@@ -375,8 +378,9 @@ impl Backoff {
         self.0 = BACKOFF.0;
     }
 
+    /// Whether nothing has failed since the beginning, or since the last success.
     fn is_fresh(&self) -> bool {
-        self.0 <= BACKOFF.0 * 2
+        self.0 == BACKOFF.0
     }
 }
 
@@ -387,9 +391,11 @@ mod tests {
     #[test]
     fn pauses_grow_to_a_bound() {
         let mut backoff = Backoff::default();
+        assert!(backoff.is_fresh());
         let pauses: Vec<Duration> = (0..10).map(|_| backoff.pause()).collect();
         assert!(pauses[0] >= BACKOFF.0 / 2 && pauses[0] <= BACKOFF.0);
         assert!(pauses[9] >= BACKOFF.1 / 2 && pauses[9] <= BACKOFF.1);
+        assert!(!backoff.is_fresh());
     }
 
     #[test]
