@@ -12,6 +12,7 @@ use http::header::{
 };
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::body::{Body, UpstreamBody};
@@ -20,7 +21,7 @@ use super::error::{Fault, ProxyError};
 use super::forward::{Answer, Destination, Inbound, forward};
 use super::record::Record;
 use super::upgrade::{self, Tunnel};
-use super::worker::{Shared, Worker};
+use super::worker::Worker;
 use super::{headers, vet};
 use crate::balance::{self, Pick};
 use crate::cli::DefaultRobots;
@@ -233,38 +234,49 @@ fn not_started(service: &Service, state: State, instance: Option<&Arc<Instance>>
 /// Holding a request back until its service may have started.
 struct Hold<'a> {
     worker: &'a Worker,
-    until: Option<Instant>,
-    counted: bool,
+    place: Option<Place>,
+}
+
+/// The place of one that is held.
+struct Place {
+    changes: watch::Receiver<u64>,
+    until: Instant,
 }
 
 impl<'a> Hold<'a> {
     fn new(worker: &'a Worker) -> Self {
-        Self { worker, until: None, counted: false }
+        Self { worker, place: None }
     }
 
-    /// Waits for the routes to change; false when it is time to serve the page.
+    /// Waits until it is worth another look at the routes; false when it is time to serve the page.
     async fn until_change(&mut self) -> bool {
-        let Shared { held, changed, .. } = &*self.worker.shared;
         let config = self.worker.config();
         if config.wake_hold.is_zero() || self.worker.draining.get() {
             return false;
         }
-        if !self.counted {
-            self.counted = true;
-            held.fetch_add(1, Ordering::Relaxed);
+        if let Some(Place { changes, until }) = &mut self.place {
+            return matches!(tokio::time::timeout_at(*until, changes.changed()).await, Ok(Ok(())));
         }
-        let until = *self.until.get_or_insert_with(|| Instant::now() + config.wake_hold);
-        if held.load(Ordering::Relaxed) > config.wake_hold_max {
+        if !self.takes_place(config.wake_hold_max) {
             return false;
         }
-        let mut changes = changed.subscribe();
-        matches!(tokio::time::timeout_at(until, changes.changed()).await, Ok(Ok(())))
+        let changes = self.worker.shared.changed.subscribe();
+        self.place = Some(Place { changes, until: Instant::now() + config.wake_hold });
+        // The routes may have changed before we listened: looked at once more, before the wait.
+        true
+    }
+
+    /// Takes one of the places of those who are held, if one is free.
+    fn takes_place(&self, places: usize) -> bool {
+        let held = &self.worker.shared.held;
+        let one_more = |count| (count < places).then_some(count + 1);
+        held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 }
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        if self.counted {
+        if self.place.is_some() {
             self.worker.shared.held.fetch_sub(1, Ordering::Relaxed);
         }
     }
