@@ -1,1 +1,153 @@
-//! tests
+//! etcd that is not there, dies, hangs or forgets: the routes stay, and come right by themselves.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::backend::Backend;
+use crate::support::client::get;
+use crate::support::etcd::Etcd;
+use crate::support::gogeta::Gogeta;
+use crate::support::wait::{until, within};
+
+/// etcd is asked again after so long at the latest; and then the machine may be slow.
+const AGAIN: Duration = Duration::from_secs(20);
+
+async fn serves(gogeta: &Gogeta, host: &str, wanted: (u16, &str)) {
+    within(AGAIN, &format!("{host} answers {wanted:?}"), async || {
+        let reply = get(gogeta.proxy, host, "/").await;
+        (reply.status == wanted.0 && reply.text().contains(wanted.1)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_etcd_that_comes_later() {
+    let Some(mut etcd) = Etcd::absent() else { return };
+    let web = Backend::named("web").await;
+    let gogeta = Gogeta::etcd(&etcd).start().await;
+    gogeta.log_has("cannot read routes from etcd").await;
+    let reply = get(gogeta.proxy, "a.test", "/").await;
+    assert_eq!((reply.status, reply.header("x-gogeta-page")), (503, Some("unavailable")));
+    assert!(reply.header("retry-after").is_some());
+    assert_eq!(get(gogeta.admin, "admin", "/readyz").await.status, 503);
+    etcd.restart().await;
+    etcd.locate("web", "1", web.port).await;
+    etcd.route("a.test", "web").await;
+    serves(&gogeta, "a.test", (200, "web")).await;
+    assert_eq!(get(gogeta.admin, "admin", "/readyz").await.status, 200);
+    // It had to try more than once meanwhile; the same reason is told once.
+    let lines = gogeta.lines_with("Connection refused");
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].contains(&etcd.url()) && lines[0].contains("--etcd-address"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn an_etcd_that_dies_and_comes_back() {
+    let Some(mut etcd) = Etcd::start().await else { return };
+    let (one, two) = (Backend::named("one").await, Backend::named("two").await);
+    etcd.locate("web", "1", one.port).await;
+    etcd.route("a.test", "web").await;
+    etcd.route("b.test", "web").await;
+    let gogeta = Gogeta::etcd(&etcd).start().await;
+    serves(&gogeta, "a.test", (200, "one")).await;
+
+    etcd.kill().await;
+    gogeta.log_has("cannot read routes from etcd").await;
+    for _ in 0..20 {
+        assert_eq!(get(gogeta.proxy, "a.test", "/").await.text(), "one", "the routes stay");
+    }
+    let ready = get(gogeta.admin, "admin", "/readyz").await;
+    assert_eq!(ready.status, 200, "it serves, so it is ready");
+    assert!(ready.text().contains("\"store_connected\":false"), "{}", ready.text());
+
+    etcd.restart().await;
+    etcd.locate("web", "1", two.port).await;
+    etcd.del_prefix("/domains/b.test/").await;
+    etcd.route("c.test", "web").await;
+    serves(&gogeta, "a.test", (200, "two")).await;
+    serves(&gogeta, "b.test", (404, "")).await;
+    serves(&gogeta, "c.test", (200, "two")).await;
+    // The watch is there again, too, and a second loss is told again.
+    etcd.route("d.test", "web").await;
+    serves(&gogeta, "d.test", (200, "two")).await;
+    etcd.kill().await;
+    until("the second loss is told", async || {
+        (gogeta.lines_with("cannot read routes from etcd").len() >= 2).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_etcd_that_was_emptied_meanwhile() {
+    let Some(mut etcd) = Etcd::start().await else { return };
+    let web = Backend::named("web").await;
+    etcd.locate("web", "1", web.port).await;
+    etcd.route("a.test", "web").await;
+    let gogeta = Gogeta::etcd(&etcd).start().await;
+    serves(&gogeta, "a.test", (200, "web")).await;
+    etcd.kill().await;
+    // Another cluster: its revisions begin anew.
+    etcd.wipe();
+    etcd.restart().await;
+    serves(&gogeta, "a.test", (404, "")).await;
+    etcd.locate("web", "1", web.port).await;
+    etcd.route("b.test", "web").await;
+    serves(&gogeta, "b.test", (200, "web")).await;
+}
+
+#[tokio::test]
+async fn a_compaction_that_was_slept_through() {
+    let Some(mut etcd) = Etcd::start().await else { return };
+    let (one, two) = (Backend::named("one").await, Backend::named("two").await);
+    etcd.locate("web", "1", one.port).await;
+    etcd.route("a.test", "web").await;
+    etcd.route("b.test", "web").await;
+    let gogeta = Gogeta::etcd(&etcd).start().await;
+    serves(&gogeta, "a.test", (200, "one")).await;
+
+    gogeta.signal(Signal::STOP);
+    // Without the connection, nothing waits in its buffers: the watch must begin behind the compaction.
+    etcd.kill().await;
+    etcd.restart().await;
+    etcd.locate("web", "1", two.port).await;
+    etcd.del_prefix("/domains/b.test/").await;
+    for turn in 0..50 {
+        etcd.route("c.test", if turn % 2 == 0 { "web" } else { "nobody" }).await;
+    }
+    etcd.route("c.test", "web").await;
+    etcd.compact().await;
+    gogeta.signal(Signal::CONT);
+
+    serves(&gogeta, "a.test", (200, "two")).await;
+    serves(&gogeta, "b.test", (404, "")).await;
+    serves(&gogeta, "c.test", (200, "two")).await;
+    etcd.route("d.test", "web").await;
+    serves(&gogeta, "d.test", (200, "two")).await;
+}
+
+#[tokio::test]
+async fn an_etcd_that_hangs() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let web = Backend::named("web").await;
+    etcd.locate("web", "1", web.port).await;
+    etcd.route("a.test", "web").await;
+    let gogeta = Gogeta::etcd(&etcd).start().await;
+    serves(&gogeta, "a.test", (200, "web")).await;
+    etcd.stop();
+    within(AGAIN, "gogeta notices", async || {
+        // No request waits for etcd meanwhile, though each has a lastAccess to tell.
+        assert_eq!(get(gogeta.proxy, "a.test", "/").await.text(), "web");
+        let ready = get(gogeta.admin, "admin", "/readyz").await.text();
+        ready.contains("\"store_connected\":false").then_some(())
+    })
+    .await;
+    etcd.cont();
+    within(AGAIN, "gogeta is back", async || {
+        let ready = get(gogeta.admin, "admin", "/readyz").await.text();
+        ready.contains("\"store_connected\":true").then_some(())
+    })
+    .await;
+    etcd.route("b.test", "web").await;
+    serves(&gogeta, "b.test", (200, "web")).await;
+}

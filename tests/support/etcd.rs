@@ -85,6 +85,11 @@ impl Etcd {
         }
     }
 
+    /// Throws its data away; it must not run.
+    pub(crate) fn wipe(&self) {
+        std::fs::remove_dir_all(self.directory.path().join("data")).expect("the data are gone");
+    }
+
     pub(crate) async fn put(&self, key: &str, value: &str) {
         self.call("kv/put", &json!({ "key": encode(key), "value": encode(value) })).await;
     }
