@@ -24,7 +24,8 @@ use crate::proxy::worker::Shared;
 use crate::routes::parse;
 use crate::routes::table::{Resolver, RouteTable};
 use crate::signals::{self, Signal, Signals};
-use crate::store::{Event, etcd, file};
+use crate::store::file::{self, Watch};
+use crate::store::{Event, etcd};
 use crate::telemetry::{self, LogControl};
 use crate::{admin, demo};
 
@@ -91,6 +92,8 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
         etcd::check(etcd)?;
     }
     let resolver = resolver(config.resolver)?;
+    // Watched before they are read, so that no change falls in between.
+    let templates = config.template_dir.as_deref().map(file::watch);
     let pages = load_pages(&config)?;
     let first = match &source {
         Source::File(path) | Source::Demo(path) => Some(file::read(path)?),
@@ -100,8 +103,12 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     let bound = Bound::new(&config)?;
     let (shared, inbox, writer) = share(config, pages)?;
     let mut controller = Controller::new(resolver, shared.clone());
+    let mut routes_text = String::new();
     match first {
-        Some(event) => controller.take(event),
+        Some(file::Version { event, text }) => {
+            controller.take(event);
+            routes_text = text;
+        }
         None if matches!(source, Source::Nothing) => controller.publish_as_it_is(),
         None => {}
     }
@@ -124,8 +131,17 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     if profile_at_start {
         profiler.start();
     }
+    let (events, changes) = mpsc::channel(EVENTS);
+    runtime.spawn(controller.run(changes));
+    let store = runtime.spawn(follow(source, routes_text, events, inbox));
+    if let Some(listener) = bound.admin {
+        runtime.spawn(serve_admin(listener, shared.clone()));
+    }
+    if let Some(templates) = templates {
+        runtime.spawn(follow_templates(templates, shared.clone()));
+    }
     let running = Running { shared: shared.clone(), log, profiler, reread, workers };
-    runtime.block_on(running.until_the_end(controller, source, inbox, bound.admin, signals));
+    runtime.block_on(running.until_the_end(store, signals));
     if let (Some(writer), Some(log)) = (writer, &shared.access_log) {
         writer.finish(log);
     }
@@ -230,21 +246,7 @@ struct Running {
 }
 
 impl Running {
-    async fn until_the_end(
-        mut self,
-        controller: Controller,
-        source: Source,
-        inbox: Inbox,
-        admin: Option<TcpListener>,
-        mut signals: Signals,
-    ) {
-        let (events, changes) = mpsc::channel(EVENTS);
-        tokio::spawn(controller.run(changes));
-        let store = tokio::spawn(follow(source, events, inbox));
-        if let Some(listener) = admin {
-            tokio::spawn(serve_admin(listener, self.shared.clone()));
-        }
-        tokio::spawn(watch_templates(self.shared.clone()));
+    async fn until_the_end(mut self, store: tokio::task::JoinHandle<()>, mut signals: Signals) {
         loop {
             match signals.next().await {
                 Signal::End => break,
@@ -328,23 +330,23 @@ impl Running {
 /// How long the store may write after the last request.
 const FLUSH: Duration = Duration::from_millis(400);
 
-async fn follow(source: Source, events: mpsc::Sender<Event>, inbox: Inbox) {
+async fn follow(source: Source, routes_text: String, events: mpsc::Sender<Event>, inbox: Inbox) {
     match source {
         Source::Etcd(config) => etcd::run(config, events, inbox).await,
         Source::File(path) => {
             tokio::spawn(file::decline(inbox));
-            follow_file(path, events).await;
+            follow_file(path, routes_text, events).await;
         }
         Source::Demo(path) => {
             tokio::spawn(demo::supervise(path.clone(), inbox));
-            follow_file(path, events).await;
+            follow_file(path, routes_text, events).await;
         }
         Source::Nothing => {}
     }
 }
 
-async fn follow_file(path: PathBuf, events: mpsc::Sender<Event>) {
-    if let Err(error) = file::run(path.clone(), events).await {
+async fn follow_file(path: PathBuf, text: String, events: mpsc::Sender<Event>) {
+    if let Err(error) = file::run(path.clone(), text, events).await {
         tracing::error!(%error, file = %path.display(), "cannot watch the routes file; it is read at the next start");
     }
 }
@@ -355,14 +357,14 @@ async fn serve_admin(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn watch_templates(shared: Arc<Shared>) {
-    let Some(directory) = shared.config.load().template_dir.clone() else { return };
-    let (_watcher, mut changes) = match file::watch(&directory) {
+/// Reads the templates anew for as long as the directory, which is watched already, tells of changes.
+async fn follow_templates(watch: notify::Result<Watch>, shared: Arc<Shared>) {
+    let (_watcher, mut changes) = match watch {
         Ok(watch) => watch,
         Err(error) => return tracing::error!(%error, "cannot watch the templates; SIGHUP reloads them"),
     };
     while changes.recv().await.is_some() {
-        while let Ok(Some(())) = tokio::time::timeout(Duration::from_millis(50), changes.recv()).await {}
+        file::settle(&mut changes).await;
         reload_templates(&shared).await;
     }
 }

@@ -193,8 +193,9 @@ mod tests {
         let path = directory.path().join("routes.toml");
         let text = routes_file(&backends::Ports { hello: [1, 2], slow: 3 }).expect("a port is free");
         std::fs::write(&path, text).expect("written");
-        let Ok(Event::Change { change: change @ Change::Snapshot { .. }, .. }) = file::read(&path) else {
-            panic!("the file is good");
+        let version = file::read(&path).expect("the file is good");
+        let Event::Change { change: change @ Change::Snapshot { .. }, .. } = version.event else {
+            panic!("a snapshot");
         };
         let mut registry = Registry::default();
         let applied = registry.apply(change);

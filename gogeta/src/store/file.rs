@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use toml::Spanned;
@@ -28,6 +28,8 @@ use crate::routes::registry::Change;
 
 /// An editor writes in several steps; the file is read when it has been quiet for so long.
 const QUIET: Duration = Duration::from_millis(20);
+/// And after so long at the latest: others may write in the same folder all the time.
+const LONGEST: Duration = Duration::from_millis(250);
 
 /// Why a routes file cannot be used. Names the file, and the line where it is at fault.
 #[derive(Debug, thiserror::Error)]
@@ -83,15 +85,27 @@ struct Status {
     alive: Option<Spanned<String>>,
 }
 
-/// Reads the routes of a file, as a snapshot.
+/// A version of the file.
+#[derive(Debug)]
+pub struct Version {
+    /// Its routes, as a snapshot.
+    pub event: Event,
+    /// Its text, by which the next version is told from it.
+    pub text: String,
+}
+
+/// Reads the routes of a file.
 ///
 /// # Errors
 ///
 /// [`FileError`] names the file and the line.
-pub fn read(file: &Path) -> Result<Event, FileError> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| FileError::Unreadable { file: file.to_owned(), error })?;
-    parse(file, &text)
+pub fn read(file: &Path) -> Result<Version, FileError> {
+    let text = read_text(file)?;
+    Ok(Version { event: parse(file, &text)?, text })
+}
+
+fn read_text(file: &Path) -> Result<String, FileError> {
+    std::fs::read_to_string(file).map_err(|error| FileError::Unreadable { file: file.to_owned(), error })
 }
 
 fn parse(file: &Path, text: &str) -> Result<Event, FileError> {
@@ -180,33 +194,85 @@ pub fn path_of(key: &Key) -> String {
     }
 }
 
-/// Watches a routes file for as long as someone listens. `events` has its first version already.
+/// Watches a routes file for as long as someone listens. `text` is the version that they have already.
 ///
 /// # Errors
 ///
 /// Where the system gives no way to watch it.
-pub async fn run(file: PathBuf, events: Events) -> notify::Result<()> {
+pub async fn run(file: PathBuf, text: String, events: Events) -> notify::Result<()> {
     let _ = events.send(Event::Up).await;
     let (_watcher, mut changes) = watch(&file)?;
-    let mut revision = 1;
-    while changes.recv().await.is_some() {
-        while let Ok(Some(())) = tokio::time::timeout(QUIET, changes.recv()).await {}
-        let reading = file.clone();
-        let Ok(outcome) = tokio::task::spawn_blocking(move || read(&reading)).await else { break };
-        match outcome {
-            Ok(Event::Change { change: Change::Snapshot { entries, .. }, names }) => {
-                revision += 1;
-                let change = Change::Snapshot { revision, entries };
-                if events.send(Event::Change { change, names }).await.is_err() {
-                    break;
-                }
-            }
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "the routes stay as they were"),
+    let mut latest = Latest { file, text, told: String::new(), revision: 1 };
+    // Looked at before the first change, too: it may have come before the watch.
+    loop {
+        let looking = tokio::task::spawn_blocking(move || {
+            let change = latest.look();
+            (latest, change)
+        });
+        let Ok((back, change)) = looking.await else { break };
+        latest = back;
+        if let Some(change) = change
+            && events.send(change).await.is_err()
+        {
+            break;
         }
+        if changes.recv().await.is_none() {
+            break;
+        }
+        settle(&mut changes).await;
     }
     Ok(())
 }
+
+/// What was read last. The folder tells of other files as well, a log perhaps: what has not changed is not
+/// applied, and not logged, again.
+struct Latest {
+    file: PathBuf,
+    text: String,
+    told: String,
+    revision: i64,
+}
+
+impl Latest {
+    /// Reads the file; gives its routes, if they are new.
+    fn look(&mut self) -> Option<Event> {
+        let outcome = match read_text(&self.file) {
+            Ok(text) if text == self.text => return None,
+            Ok(text) => {
+                self.text = text;
+                parse(&self.file, &self.text)
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(Event::Change { change: Change::Snapshot { entries, .. }, names }) => {
+                self.revision += 1;
+                self.told.clear();
+                Some(Event::Change { change: Change::Snapshot { revision: self.revision, entries }, names })
+            }
+            Ok(_) => None,
+            Err(error) => {
+                let error = error.to_string();
+                if self.told != error {
+                    tracing::error!(error, "the routes stay as they were");
+                    self.told = error;
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Waits until no more changes come, but not for ever.
+pub async fn settle(changes: &mut mpsc::Receiver<()>) {
+    let until = tokio::time::Instant::now() + LONGEST;
+    while tokio::time::Instant::now() < until
+        && let Ok(Some(())) = tokio::time::timeout(QUIET, changes.recv()).await
+    {}
+}
+
+/// A watch that goes on for as long as its first part lives, and what tells of changes.
+pub type Watch = (RecommendedWatcher, mpsc::Receiver<()>);
 
 /// Tells each time something happens to a file; or, where it is a folder, to any file below it. The folder
 /// is watched, not the file: editors and config maps put a new file in its place.
@@ -214,7 +280,7 @@ pub async fn run(file: PathBuf, events: Events) -> notify::Result<()> {
 /// # Errors
 ///
 /// Where the system gives no way to watch it.
-pub fn watch(file: &Path) -> notify::Result<(impl Watcher + use<>, mpsc::Receiver<()>)> {
+pub fn watch(file: &Path) -> notify::Result<Watch> {
     let (tell, changes) = mpsc::channel(1);
     let any = file.is_dir();
     let folder = match file.parent() {
@@ -321,6 +387,21 @@ mod tests {
             let error = entries(text).expect_err(text);
             assert!(error.contains(line) && error.contains("routes.toml"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn only_a_new_text_is_a_change() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("routes.toml");
+        let mut latest = Latest { file: file.clone(), text: String::new(), told: String::new(), revision: 1 };
+        let mut write = |text: &str| {
+            std::fs::write(&file, text).expect("written");
+            (latest.look().is_some(), latest.look().is_some(), latest.revision)
+        };
+        assert_eq!(write(""), (false, false, 1));
+        assert_eq!(write("[domains.a]\ntype = \"uri\"\n"), (true, false, 2));
+        assert_eq!(write("[domains.a"), (false, false, 2));
+        assert_eq!(write("[domains.a]\ntype = \"uri\"\n"), (true, false, 3), "mended");
     }
 
     #[test]
