@@ -259,11 +259,11 @@ pub fn came_by_https(headers: &HeaderMap) -> bool {
     headers.get(forwarded::PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
 }
 
-/// The original URL's root, as the original gogeta gave it: from what the proxy before us says, trusted or not,
+/// The root of the URL that was asked of `host`, as the original gogeta gave it: from what the proxy before us says, trusted or not,
 /// for whoever asks for this header has one there. The port is left out where it is the scheme's own.
-pub fn url_root(headers: &HeaderMap) -> Option<HeaderValue> {
+pub fn url_root(headers: &HeaderMap, host: &HeaderValue) -> Option<HeaderValue> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = crate::routes::host::parse(text(HOST)?).ok()?;
+    let host = crate::routes::host::parse(host.to_str().ok()?).ok()?;
     let proto = if came_by_https(headers) { "https" } else { "http" };
     let given = text(forwarded::PORT).and_then(|port| port.parse().ok());
     let root = match (proto, given.or(host.port)) {
@@ -418,7 +418,9 @@ mod tests {
     #[test]
     fn the_root_of_the_original_url() {
         let root = |lines: &[(&str, &str)]| {
-            url_root(&headers(lines)).map(|value| value.to_str().unwrap_or("?").to_owned())
+            let lines = headers(lines);
+            let root = url_root(&lines, lines.get(HOST)?)?;
+            root.to_str().map(str::to_owned).ok()
         };
         let https = [("host", "a.test"), ("x-forwarded-proto", "https"), ("x-forwarded-port", "443")];
         assert_eq!(root(&https).as_deref(), Some("https://a.test/"));

@@ -155,22 +155,21 @@ async fn to_target(
     port: Option<u16>,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
+    let asked = match request.uri().authority() {
+        // RFC 9112, 3.2.2: the target's host goes before the field's.
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => request.headers().get(HOST).cloned(),
+    };
+    request.extensions_mut().insert(AskedHost(asked));
     *request.uri_mut() = origin_form(&target.join(request.uri().path(), request.uri().query()))?;
-    let asked = request.headers_mut().insert(HOST, target.authority.clone());
+    request.headers_mut().insert(HOST, target.authority.clone());
     let destination = Destination { upstream: &target.upstream, service: None };
-    if let Some(asked) = asked {
-        // What the client asked for is told as X-Forwarded-Host, from a trusted proxy as it came.
-        let trusted = client.peer.trusted && request.headers().contains_key(headers::forwarded::HOST);
-        if !trusted {
-            request.extensions_mut().insert(AskedHost(asked));
-        }
-    }
     send(worker, client, destination, request, port, record).await
 }
 
-/// The Host that a client sent, where the request goes on with another.
+/// The host that a client asked for, where the request goes on with another.
 #[derive(Clone)]
-struct AskedHost(HeaderValue);
+struct AskedHost(Option<HeaderValue>);
 
 async fn send(
     worker: &Rc<Worker>,
@@ -181,13 +180,18 @@ async fn send(
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
     let config = worker.config();
-    let url_root =
-        config.url_header.as_ref().and_then(|name| Some((name, headers::url_root(request.headers())?)));
+    let asked = request.extensions_mut().remove().and_then(|AskedHost(host)| host);
+    let url_root = config.url_header.as_ref().and_then(|name| {
+        let host = asked.as_ref().or_else(|| request.headers().get(HOST))?;
+        Some((name, headers::url_root(request.headers(), host)?))
+    });
+    // What a trusted proxy says of the host goes on as it came.
+    let told = client.peer.trusted && request.headers().contains_key(headers::forwarded::HOST);
     let protocol = headers::to_upstream(request.headers_mut(), &client.peer, port);
     if let Some((name, root)) = url_root {
         request.headers_mut().insert(name, root);
     }
-    if let Some(AskedHost(host)) = request.extensions_mut().remove() {
+    if let Some(host) = asked.filter(|_| !told) {
         request.headers_mut().insert(headers::forwarded::HOST, host);
     }
     request.extensions_mut().clear();
