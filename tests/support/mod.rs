@@ -2,6 +2,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod client;
+pub(crate) mod echo;
 pub(crate) mod etcd;
 pub(crate) mod gogeta;
 pub(crate) mod wait;
