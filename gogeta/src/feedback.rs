@@ -62,7 +62,9 @@ pub struct Inbox {
 pub fn channel(interval: Duration, metrics: Arc<Metrics>) -> (Feedback, Inbox) {
     let (queue, inbox) = mpsc::channel(QUEUE);
     let inbox = Inbox { queue: inbox, batch: Batch::default(), until: tokio::time::Instant::now() };
-    (Feedback { queue, metrics, interval: interval.as_secs() }, inbox)
+    // Clocks count whole seconds here; half of one is no reason to write none.
+    let interval = interval.as_secs() + u64::from(interval.subsec_nanos() > 0);
+    (Feedback { queue, metrics, interval }, inbox)
 }
 
 impl Feedback {
@@ -163,6 +165,12 @@ mod tests {
         feedback.send(Message::Accessed(name("2"), 2));
         let batch = inbox.next().await.expect("a batch");
         assert_eq!(batch.accesses, HashMap::from([(name("1"), 1), (name("2"), 2)]));
+    }
+
+    #[test]
+    fn half_a_second_is_not_never() {
+        let interval = |millis| channel(Duration::from_millis(millis), Arc::new(Metrics::new(1))).0.interval;
+        assert_eq!([interval(0), interval(500), interval(1000), interval(1001)], [0, 1, 1, 2]);
     }
 
     #[tokio::test]
