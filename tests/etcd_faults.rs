@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::support::backend::Backend;
 use crate::support::client::get;
-use crate::support::etcd::Etcd;
+use crate::support::etcd::{Etcd, free_port};
 use crate::support::gogeta::Gogeta;
 use crate::support::wait::{until, within};
 
@@ -150,4 +150,32 @@ async fn an_etcd_that_hangs() {
     .await;
     etcd.route("b.test", "web").await;
     serves(&gogeta, "b.test", (200, "web")).await;
+}
+
+#[tokio::test]
+async fn one_of_two_endpoints_is_enough() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let web = Backend::named("web").await;
+    etcd.locate("web", "1", web.port).await;
+    etcd.route("a.test", "web").await;
+    let dead = format!("http://127.0.0.1:{}", free_port());
+    for addresses in [format!("{dead},{}", etcd.url()), format!("{},{dead}", etcd.url())] {
+        let gogeta = Gogeta::bare().args(["--etcd-address", &addresses]).start().await;
+        serves(&gogeta, "a.test", (200, "web")).await;
+        etcd.route("b.test", "web").await;
+        serves(&gogeta, "b.test", (200, "web")).await;
+        etcd.del_prefix("/domains/b.test/").await;
+    }
+}
+
+#[tokio::test]
+async fn something_else_on_the_address() {
+    let Some(_) = Etcd::absent() else { return };
+    let other = Backend::named("no etcd").await;
+    let url = format!("http://127.0.0.1:{}", other.port);
+    let gogeta = Gogeta::bare().args(["--etcd-address", &url]).start().await;
+    gogeta.log_has("cannot read routes from etcd").await;
+    assert!(gogeta.lines_with("cannot read routes from etcd")[0].contains(&url));
+    assert_eq!(get(gogeta.proxy, "a.test", "/").await.header("x-gogeta-page"), Some("unavailable"));
+    assert_eq!(get(gogeta.admin, "admin", "/healthz").await.status, 200);
 }

@@ -364,3 +364,32 @@ async fn the_directories_may_be_others() {
     // What gogeta writes goes there as well.
     until("lastAccess is written", async || etcd.get("/x/services/web/1/lastAccess").await).await;
 }
+
+#[tokio::test]
+async fn changes_leave_nothing_behind() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let web = Backend::named("web").await;
+    let gogeta = Gogeta::etcd(&etcd).arg("--log=warn,gogeta::app=info").start().await;
+    let churn = async |turns: std::ops::Range<u16>| {
+        for turn in turns {
+            // Another host, another service, another place each time; the ones before go.
+            let (host, service) = (format!("h{turn}.test"), format!("s{turn}"));
+            etcd.route(&host, &service).await;
+            etcd.locate(&service, "1", web.port).await;
+            serves(&gogeta, &host, (200, "web")).await;
+            etcd.del_prefix(&format!("/domains/{host}/")).await;
+            etcd.del_prefix(&format!("/services/{service}/")).await;
+        }
+        within(PROMISE, "all is gone", async || {
+            let api = api(&gogeta).await;
+            (api["domains"] == serde_json::json!([]) && api["services"] == serde_json::json!([]))
+                .then_some(())
+        })
+        .await;
+    };
+    churn(0..100).await;
+    let before = gogeta.rss_kib();
+    churn(100..400).await;
+    let grown = gogeta.rss_kib().saturating_sub(before);
+    assert!(grown < 4096, "300 domains that came and went left {grown} KiB");
+}

@@ -69,13 +69,9 @@ impl Gogeta {
         self.directory.path()
     }
 
-    /// Waits until the log has the text.
+    /// Waits until the log has the text. Where it never has, the drop shows what it has.
     pub(crate) async fn log_has(&self, text: &str) {
-        let wait = until(text, async || self.log().contains(text).then_some(()));
-        // `until` says what was missed; the log says what was there.
-        let shown = LogOnPanic(self);
-        wait.await;
-        std::mem::forget(shown);
+        until(&format!("{text:?} is logged"), async || self.log().contains(text).then_some(())).await;
     }
 
     /// What it has logged so far.
@@ -114,19 +110,12 @@ impl Gogeta {
 }
 
 impl Drop for Gogeta {
+    #[expect(clippy::print_stderr, reason = "a failed test shows what gogeta had to say")]
     fn drop(&mut self) {
         // The child is killed by its own drop.
         if std::thread::panicking() {
             eprintln!("gogeta's log:\n{}", self.log());
         }
-    }
-}
-
-struct LogOnPanic<'a>(&'a Gogeta);
-
-impl Drop for LogOnPanic<'_> {
-    fn drop(&mut self) {
-        eprintln!("the log has only:\n{}", self.0.log());
     }
 }
 
@@ -165,7 +154,9 @@ impl Builder {
         for (name, value) in
             [("listen", "127.0.0.1:0"), ("admin", "127.0.0.1:0"), ("log-format", "json"), ("threads", "2")]
         {
-            if !self.has(name) && !(name == "listen" && self.has("port")) {
+            // --port is another way to say --listen.
+            let given = self.has(name) || (name == "listen" && self.has("port"));
+            if !given {
                 self.arguments.push(format!("--{name}={value}").into());
             }
         }
