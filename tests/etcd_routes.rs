@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::backend::Backend;
@@ -392,4 +393,37 @@ async fn changes_leave_nothing_behind() {
     churn(100..400).await;
     let grown = gogeta.rss_kib().saturating_sub(before);
     assert!(grown < 4096, "300 domains that came and went left {grown} KiB");
+}
+
+/// How many changes have been applied.
+async fn changes(gogeta: &Gogeta) -> u64 {
+    let text = get(gogeta.admin, "admin", "/metrics").await.text();
+    let count = text.lines().find_map(|line| line.strip_prefix("gogeta_config_changes_total "));
+    count.and_then(|count| count.parse().ok()).expect("a number")
+}
+
+#[tokio::test]
+async fn what_two_watchers_tell_of_one_transaction_is_applied_at_once() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let gogeta = Gogeta::etcd(&etcd).start().await;
+    gogeta.log_has("routes read from etcd").await;
+    for turn in 0..20_u16 {
+        let before = changes(&gogeta).await;
+        // While it stands still, the events of both directories get as far as its socket.
+        gogeta.signal(Signal::STOP);
+        etcd.txn(&[
+            Op::Put(&format!("/domains/h{turn}.test/value"), "x"),
+            Op::Put(&format!("/services/s{turn}/1/location"), &location(turn + 1)),
+        ])
+        .await;
+        assert!(etcd.get(&format!("/domains/h{turn}.test/value")).await.is_some());
+        gogeta.signal(Signal::CONT);
+        within(PROMISE, "both are there", async || {
+            let api = get(gogeta.admin, "admin", "/api/routes").await.text();
+            let both = api.contains(&format!("\"h{turn}.test\"")) && api.contains(&format!("\"s{turn}\""));
+            both.then_some(())
+        })
+        .await;
+        assert_eq!(changes(&gogeta).await, before + 1);
+    }
 }
