@@ -32,9 +32,12 @@ pub fn pick_other<'a>(
 }
 
 fn next<'a>(service: &'a Service, avoid: Option<&Upstream>) -> Pick<'a> {
-    for _ in 0..service.ring.len() {
-        let turn = service.cursor.fetch_add(1, Ordering::Relaxed);
-        let instance = &service.instances[usize::from(service.ring[turn % service.ring.len()])];
+    // One turn is taken, and those after it are looked at: taking more of them, while others do the same, could
+    // meet the avoided one each time.
+    let turn = if service.ring.is_empty() { 0 } else { service.cursor.fetch_add(1, Ordering::Relaxed) };
+    for offset in 0..service.ring.len() {
+        let turn = turn.wrapping_add(offset) % service.ring.len();
+        let instance = &service.instances[usize::from(service.ring[turn])];
         if let Some(upstream) = &instance.upstream
             && avoid.is_none_or(|avoid| avoid.id != upstream.id)
         {
@@ -136,6 +139,23 @@ mod tests {
             Pick::Page(state, _) => format!("({})", state.as_str()),
         };
         (0..count).map(index).collect()
+    }
+
+    #[test]
+    fn another_instance_is_found_while_others_take_turns() {
+        let service =
+            service(vec![instance("1", State::Started, true, 1), instance("2", State::Started, true, 1)]);
+        let failed = service.instances[0].upstream.clone().expect("a location");
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..100_000 {
+                        pick(&service);
+                        assert!(pick_other(&service, &failed).is_some());
+                    }
+                });
+            }
+        });
     }
 
     #[test]
