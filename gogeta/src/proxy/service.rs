@@ -139,7 +139,11 @@ async fn to_instance(
     if let Some(authority) = request.uri().authority() {
         // RFC 9112, 3.2.2: the target's host replaces the field's.
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| ProxyError::Target)?;
-        let path = origin_form(request.uri().path_and_query().map_or("/", |path| path.as_str()))?;
+        // A target like http://a.test?q has an empty path, which is sent as a slash (RFC 9112, 3.2.1).
+        let path = match request.uri().query() {
+            Some(query) => origin_form(&format!("{}?{query}", request.uri().path()))?,
+            None => origin_form(request.uri().path())?,
+        };
         request.headers_mut().insert(HOST, host);
         *request.uri_mut() = path;
     }
