@@ -64,6 +64,28 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Keeps new connections out of a listener's queue while those in it are still accepted, so that none gets in
+/// between the last accept and the close, which would reset it. Whoever knocks meanwhile is refused a moment later,
+/// when he tries again and the listener is closed. Where the system cannot do it, that moment stays as it was.
+pub fn let_nobody_in(listener: &TcpListener) {
+    #[cfg(target_os = "linux")]
+    {
+        use socket2::{SockFilter, SockRef};
+        // Classic BPF on the TCP header: drop what has SYN set in the flags, pass what completes a handshake.
+        let program = [
+            SockFilter::new(0x30, 0, 0, 13),       // ldb [13]
+            SockFilter::new(0x45, 0, 1, 0x02),     // jset #SYN, next, over
+            SockFilter::new(0x06, 0, 0, 0),        // ret #0
+            SockFilter::new(0x06, 0, 0, u32::MAX), // ret #-1
+        ];
+        if let Err(error) = SockRef::from(listener).attach_filter(&program) {
+            tracing::debug!(%error, "cannot keep new connections out of the queue");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = listener;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +96,20 @@ mod tests {
         let address = taken.local_addr().expect("an address");
         let error = bind(address, 2).expect_err("it is taken").to_string();
         assert!(error.contains(&address.to_string()) && error.contains("--listen"), "{error}");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn who_is_in_the_queue_stays_and_nobody_joins_it() {
+        use std::time::Duration;
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let _early = std::net::TcpStream::connect(address).expect("a connection");
+        let_nobody_in(&listener);
+        assert!(std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)).is_err());
+        listener.accept().expect("the early one");
+        listener.set_nonblocking(true).expect("a listener");
+        assert!(listener.accept().is_err());
     }
 
     #[test]

@@ -4,27 +4,27 @@
 //! thread is woken on the way. Connections are spread by the kernel (SO_REUSEPORT) and, since long ones can pile
 //! up on one thread, handed to the thread that has the fewest when they are accepted.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::connection;
 use super::vitals::Clock;
 use super::worker::{Shared, Worker};
+use super::{connection, listener};
 use crate::task_dump;
 
 /// What a worker can be told.
 #[derive(Debug)]
 pub enum Command {
     /// Serve this client, which another worker accepted.
-    Serve(StdStream, SocketAddr),
+    Serve(StdStream, SocketAddr, Counted),
     /// Say what every task waits for.
     Dump(oneshot::Sender<String>),
 }
@@ -63,12 +63,14 @@ impl Workers {
         let (mailboxes, boxes): (Vec<_>, Vec<_>) =
             listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
         let mailboxes: Mailboxes = mailboxes.into();
+        let doors = Arc::new(());
         let mut threads = Vec::new();
         for (index, (listeners, mailbox)) in listeners.into_iter().zip(boxes).enumerate() {
             let start = Start {
                 index,
                 shared: shared.clone(),
-                listeners,
+                listeners: listeners.into_iter().map(|listener| (listener, doors.clone())).collect(),
+                doors: Arc::downgrade(&doors),
                 mailbox,
                 mailboxes: mailboxes.clone(),
                 stage: stages.clone(),
@@ -104,7 +106,10 @@ impl Workers {
 struct Start {
     index: usize,
     shared: Arc<Shared>,
-    listeners: Vec<StdListener>,
+    /// Each with its part of what `doors` counts.
+    listeners: Vec<(StdListener, Arc<()>)>,
+    /// The doors of all workers that are still open.
+    doors: Weak<()>,
     mailbox: mpsc::UnboundedReceiver<Command>,
     mailboxes: Mailboxes,
     stage: watch::Receiver<Stage>,
@@ -128,9 +133,13 @@ impl Start {
     async fn serve(self) {
         let worker = Worker::new(self.index, self.shared);
         let mut accepting = Vec::new();
-        for listener in self.listeners {
-            let door =
-                Door { worker: worker.clone(), mailboxes: self.mailboxes.clone(), stage: self.stage.clone() };
+        for (listener, open) in self.listeners {
+            let door = Door {
+                worker: worker.clone(),
+                mailboxes: self.mailboxes.clone(),
+                stage: self.stage.clone(),
+                _open: open,
+            };
             accepting.push(tokio::task::spawn_local(door.accept(listener)));
         }
         tokio::task::spawn_local(read_mail(worker.clone(), self.mailbox));
@@ -145,7 +154,8 @@ impl Start {
         }
         worker.ward.wake_all();
         let done = async {
-            while worker.load().load(Ordering::Acquire) > 0 {
+            // Through an open door of another worker a client can still be handed to this one.
+            while self.doors.strong_count() > 0 || worker.load().load(Ordering::Acquire) > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -166,9 +176,8 @@ impl Worker {
     }
 
     /// Serves a client in a task of its own.
-    fn admit(self: &Rc<Self>, stream: TcpStream, address: SocketAddr) {
+    fn admit(self: &Rc<Self>, stream: TcpStream, address: SocketAddr, counted: Counted) {
         let worker = self.clone();
-        let counted = Counted::new(&self.shared, self.index);
         tokio::task::spawn_local(async move {
             connection::serve(worker, stream, address).await;
             drop(counted);
@@ -176,8 +185,9 @@ impl Worker {
     }
 }
 
-/// A connection, as long as it counts for its worker.
-struct Counted {
+/// A connection, as long as it counts for its worker: from when it is meant for it, not only when it gets there.
+#[derive(Debug)]
+pub struct Counted {
     shared: Arc<Shared>,
     index: usize,
 }
@@ -200,6 +210,8 @@ struct Door {
     worker: Rc<Worker>,
     mailboxes: Mailboxes,
     stage: watch::Receiver<Stage>,
+    /// Dropped with the door, when nobody comes through it any more.
+    _open: Arc<()>,
 }
 
 impl Door {
@@ -216,15 +228,27 @@ impl Door {
             };
             self.welcome(accepted).await;
         }
-        // Whoever is in the queue was told by the kernel that we are here.
+        // From here on, whoever is admitted is told that this is the last answer.
+        self.worker.draining.set(true);
+        if let Err(error) = self.empty(listener).await {
+            tracing::warn!(%error, "cannot take in everyone who is waiting to be accepted");
+        }
+    }
+
+    /// Takes in whoever is in the queue: the kernel told them that we are here, and would reset them when the
+    /// listener is closed. tokio learns of them later than the kernel, so the kernel is asked.
+    async fn empty(&self, listener: TcpListener) -> io::Result<()> {
+        let listener = listener.into_std()?;
+        listener::let_nobody_in(&listener);
         loop {
-            let next = std::future::poll_fn(|cx| match listener.poll_accept(cx) {
-                std::task::Poll::Ready(accepted) => std::task::Poll::Ready(Some(accepted)),
-                std::task::Poll::Pending => std::task::Poll::Ready(None),
-            });
-            match next.await {
-                Some(Ok(accepted)) => self.welcome(Ok(accepted)).await,
-                _ => break,
+            match listener.accept() {
+                Ok((stream, address)) => {
+                    stream.set_nonblocking(true)?;
+                    self.welcome(TcpStream::from_std(stream).map(|stream| (stream, address))).await;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(error) => return Err(error),
             }
         }
     }
@@ -248,13 +272,17 @@ impl Door {
         self.worker.metrics.connection();
         match self.idler() {
             Some(other) => {
-                let handed = stream.into_std().map(|stream| Command::Serve(stream, address));
+                let counted = Counted::new(&self.worker.shared, other);
+                let handed = stream.into_std().map(|stream| Command::Serve(stream, address, counted));
                 match handed {
                     Ok(command) => drop(self.mailboxes[other].send(command)),
                     Err(error) => tracing::warn!(%error, client = %address, "cannot hand a connection over"),
                 }
             }
-            None => self.worker.admit(stream, address),
+            None => {
+                let counted = Counted::new(&self.worker.shared, self.worker.index);
+                self.worker.admit(stream, address, counted);
+            }
         }
     }
 
@@ -277,15 +305,15 @@ impl Door {
 
 /// Errors that say something about one client, not about us (accept(2)).
 fn is_of_the_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 async fn read_mail(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>) {
     while let Some(command) = mailbox.recv().await {
         match command {
-            Command::Serve(stream, address) => match TcpStream::from_std(stream) {
-                Ok(stream) => worker.admit(stream, address),
+            Command::Serve(stream, address, counted) => match TcpStream::from_std(stream) {
+                Ok(stream) => worker.admit(stream, address, counted),
                 Err(error) => tracing::warn!(%error, client = %address, "cannot take a connection over"),
             },
             Command::Dump(reply) => {
