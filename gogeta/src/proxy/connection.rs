@@ -45,20 +45,22 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
 
     let end = std::future::poll_fn(|cx| {
         client.vitals.watch(cx.waker());
+        // First what the client has to say: a request that came just before its deadline is a request.
+        if let Poll::Ready(outcome) = Pin::new(&mut http).poll(cx) {
+            return Poll::Ready(End::Finished(outcome));
+        }
         drain(&worker, &client);
         match client.vitals.passed() {
             Some(Deadline::Idle) => {
                 client.vitals.clear(Deadline::Idle);
                 Pin::new(&mut http).graceful_shutdown();
+                Pin::new(&mut http).poll(cx).map(End::Finished)
             }
-            Some(deadline @ (Deadline::Head | Deadline::Write)) => {
-                return Poll::Ready(End::TimedOut(deadline));
-            }
+            Some(deadline @ (Deadline::Head | Deadline::Write)) => Poll::Ready(End::TimedOut(deadline)),
             // Before a response there is a request to tell of it; behind one, only the connection.
-            Some(Deadline::Read) if !client.answering() => return Poll::Ready(End::TimedOut(Deadline::Read)),
-            _ => {}
+            Some(Deadline::Read) if !client.answering() => Poll::Ready(End::TimedOut(Deadline::Read)),
+            _ => Poll::Pending,
         }
-        Pin::new(&mut http).poll(cx).map(End::Finished)
     })
     .await;
 
@@ -79,7 +81,8 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
         End::TimedOut(deadline) => {
             worker.metrics.error("client_timeout");
             tracing::debug!(client = %address, ?deadline, "the client took too long");
-            if deadline == Deadline::Head {
+            // Not into the middle of a response that the client has not read yet.
+            if deadline == Deadline::Head && !client.vitals.is_set(Deadline::Write) {
                 let answer =
                     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
                 let _ = tokio::time::timeout(LINGER.0, socket.write_all(answer)).await;
