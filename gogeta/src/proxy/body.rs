@@ -55,8 +55,10 @@ impl http_body::Body for ClientBody {
                 }
                 Poll::Ready(Some(Ok(frame))) => {
                     vitals.clear(Deadline::Read);
-                    // The answer is waited for from the end of the request.
-                    vitals.set(Deadline::Response, this.timeouts.response);
+                    // The answer is waited for from the end of the request, unless it is there already.
+                    if this.client.answering() {
+                        vitals.set(Deadline::Response, this.timeouts.response);
+                    }
                     // A trailer field is of no use to a hop that did not ask for it (RFC 9110, 6.5.1).
                     if frame.is_data() {
                         return Poll::Ready(Some(Ok(frame)));
