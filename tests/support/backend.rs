@@ -131,6 +131,11 @@ impl Backend {
         until(&format!("{count} connections to be open"), async || (is() == count).then_some(())).await;
     }
 
+    /// How many requests there have been.
+    pub(crate) fn count(&self) -> usize {
+        self.memory.requests.lock().expect("the requests").len()
+    }
+
     /// The requests so far.
     pub(crate) fn requests(&self) -> Vec<Seen> {
         self.memory.requests.lock().expect("the requests").clone()
@@ -146,7 +151,7 @@ impl Backend {
     /// Waits until so many requests are there.
     pub(crate) async fn seen(&self, count: usize) {
         let what = format!("{count} requests at the backend");
-        until(&what, async || (self.requests().len() >= count).then_some(())).await;
+        until(&what, async || (self.count() >= count).then_some(())).await;
     }
 }
 
