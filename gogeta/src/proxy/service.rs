@@ -11,7 +11,7 @@ use http::header::{
     RETRY_AFTER, UPGRADE, VARY,
 };
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -191,6 +191,10 @@ async fn send(
     });
     // What a trusted proxy says of the host goes on as it came.
     let told = client.peer.trusted && request.headers().contains_key(headers::forwarded::HOST);
+    if request.body().as_ref().is_some_and(|body| !body.is_end_stream()) {
+        // A tunnel begins behind the request; the rest of a body would be its first bytes (RFC 9110, 7.8).
+        request.headers_mut().remove(UPGRADE);
+    }
     let protocol = headers::to_upstream(request.headers_mut(), &client.peer, port);
     if let Some((name, root)) = url_root {
         request.headers_mut().insert(name, root);
