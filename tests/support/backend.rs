@@ -268,6 +268,28 @@ impl Peer {
         seen
     }
 
+    /// What comes next, as much as there is; `None` at the end.
+    pub(crate) async fn some(&mut self) -> Option<Vec<u8>> {
+        if self.buffer.is_empty() {
+            self.fill().await?;
+        }
+        Some(std::mem::take(&mut self.buffer))
+    }
+
+    /// How many bytes have come and were not asked for.
+    pub(crate) fn waiting(&mut self) -> usize {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = self.stream.try_read(&mut buffer) {
+            self.buffer.extend_from_slice(&buffer[..count]);
+        }
+        self.buffer.len()
+    }
+
+    /// Ends the backend's side.
+    pub(crate) async fn half_close(&mut self) {
+        self.stream.shutdown().await.expect("to end the own side");
+    }
+
     /// Waits for the other side to end the connection, in whichever way.
     pub(crate) async fn ended(&mut self) {
         while self.fill().await.is_some() {}

@@ -219,15 +219,15 @@ impl Client {
         std::mem::take(&mut self.buffer)
     }
 
-    /// Whether the server has closed, as far as it can be told without waiting.
-    pub(crate) fn is_closed(&mut self) -> bool {
+    /// Whether the server has said something that was not read yet, or has closed.
+    pub(crate) fn has_something(&mut self) -> bool {
         let mut buffer = [0; 4096];
-        loop {
-            match self.reader.try_read(&mut buffer) {
-                Ok(0) => return true,
-                Ok(count) => self.buffer.extend_from_slice(&buffer[..count]),
-                Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+        match self.reader.try_read(&mut buffer) {
+            Ok(count) => {
+                self.buffer.extend_from_slice(&buffer[..count]);
+                true
             }
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
     }
 
