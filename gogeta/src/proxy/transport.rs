@@ -17,11 +17,18 @@ use super::error::ProxyError;
 use crate::routes::model::Upstream;
 
 /// A connected upstream.
+///
+/// A server may answer before it has read the whole request, and hang up: writing fails then, while the answer
+/// waits to be read. So once writing has failed, what is written is dropped, and reading tells how it ends.
 #[derive(Debug)]
-pub enum Transport {
-    /// Plain TCP.
+pub struct Transport {
+    stream: Stream,
+    lost: Option<io::ErrorKind>,
+}
+
+#[derive(Debug)]
+enum Stream {
     Plain(TcpStream),
-    /// TLS.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -51,11 +58,11 @@ async fn open(upstream: &Upstream, tls: &Arc<rustls::ClientConfig>) -> io::Resul
     };
     stream.set_nodelay(true)?;
     let Some(name) = &upstream.tls else {
-        return Ok(Transport::Plain(stream));
+        return Ok(Transport { stream: Stream::Plain(stream), lost: None });
     };
     let name = ServerName::try_from(name.to_string()).map_err(io::Error::other)?;
     let stream = TlsConnector::from(tls.clone()).connect(name, stream).await?;
-    Ok(Transport::Tls(Box::new(stream)))
+    Ok(Transport { stream: Stream::Tls(Box::new(stream)), lost: None })
 }
 
 /// What TLS to upstreams goes by: the system's roots, HTTP/1.1.
@@ -86,17 +93,35 @@ pub fn tls_config() -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
 
 macro_rules! either {
     ($self:ident, $stream:ident => $call:expr) => {
-        match &mut *$self {
-            Self::Plain($stream) => {
+        match &mut $self.stream {
+            Stream::Plain($stream) => {
                 let $stream = Pin::new($stream);
                 $call
             }
-            Self::Tls($stream) => {
+            Stream::Tls($stream) => {
                 let $stream = Pin::new(&mut **$stream);
                 $call
             }
         }
     };
+}
+
+impl Transport {
+    /// What writing `all` bytes came to, for whoever wrote them.
+    fn wrote(&mut self, outcome: Poll<io::Result<usize>>, all: usize) -> Poll<io::Result<usize>> {
+        match outcome {
+            Poll::Ready(Err(error)) if is_gone(error.kind()) => {
+                self.lost = Some(error.kind());
+                Poll::Ready(Ok(all))
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whether an error of writing says that the other side takes no more.
+fn is_gone(error: io::ErrorKind) -> bool {
+    matches!(error, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 impl AsyncRead for Transport {
@@ -105,13 +130,25 @@ impl AsyncRead for Transport {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        either!(self, stream => stream.poll_read(cx, buffer))
+        let before = buffer.filled().len();
+        let outcome = either!(self, stream => stream.poll_read(cx, buffer));
+        match (&outcome, self.lost) {
+            // The error was told to the writer, and this looks like a good end; it is none.
+            (Poll::Ready(Ok(())), Some(lost)) if buffer.filled().len() == before => {
+                Poll::Ready(Err(lost.into()))
+            }
+            _ => outcome,
+        }
     }
 }
 
 impl AsyncWrite for Transport {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        either!(self, stream => stream.poll_write(cx, bytes))
+        if self.lost.is_some() {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let outcome = either!(self, stream => stream.poll_write(cx, bytes));
+        self.wrote(outcome, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -119,18 +156,29 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        either!(self, stream => stream.poll_write_vectored(cx, slices))
+        let all = slices.iter().map(|slice| slice.len()).sum();
+        if self.lost.is_some() {
+            return Poll::Ready(Ok(all));
+        }
+        let outcome = either!(self, stream => stream.poll_write_vectored(cx, slices));
+        self.wrote(outcome, all)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => stream.poll_flush(cx))
+        match either!(self, stream => stream.poll_flush(cx)) {
+            Poll::Ready(Err(error)) if is_gone(error.kind()) => {
+                self.lost = Some(error.kind());
+                Poll::Ready(Ok(()))
+            }
+            other => other,
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
