@@ -140,6 +140,8 @@ impl UpstreamBody {
 pub struct Body {
     content: Content,
     record: Option<Record>,
+    /// Why it breaks off here, while the client still gets what there was before.
+    broken: Option<hyper::Error>,
 }
 
 #[derive(Debug)]
@@ -152,17 +154,21 @@ enum Content {
 impl Body {
     /// No bytes.
     pub fn empty() -> Self {
-        Self { content: Content::Empty, record: None }
+        Self::of(Content::Empty)
     }
 
     /// These bytes.
     pub fn whole(bytes: Bytes) -> Self {
-        Self { content: if bytes.is_empty() { Content::Empty } else { Content::Whole(bytes) }, record: None }
+        Self::of(if bytes.is_empty() { Content::Empty } else { Content::Whole(bytes) })
     }
 
     /// What the upstream sends.
     pub fn upstream(body: UpstreamBody) -> Self {
-        Self { content: Content::Upstream(body), record: None }
+        Self::of(Content::Upstream(body))
+    }
+
+    fn of(content: Content) -> Self {
+        Self { content, record: None, broken: None }
     }
 
     /// This body, which takes the request's record to its end.
@@ -186,6 +192,14 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(error) = self.broken.take() {
+            // The socket wakes us where it still has something to write.
+            if self.record.as_ref().is_some_and(Record::is_unread) {
+                self.broken = Some(error);
+                return Poll::Pending;
+            }
+            return Poll::Ready(Some(Err(error)));
+        }
         let outcome = match &mut self.content {
             Content::Empty => Poll::Ready(None),
             Content::Whole(bytes) => {
@@ -195,16 +209,23 @@ impl http_body::Body for Body {
             }
             Content::Upstream(body) => body.poll_frame(cx),
         };
-        match &outcome {
-            Poll::Ready(Some(Ok(frame))) => self.count(frame),
+        match outcome {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.count(&frame);
+                Poll::Ready(Some(Ok(frame)))
+            }
             Poll::Ready(Some(Err(error))) => {
                 if let Some(record) = &mut self.record {
-                    record.cut(error);
+                    record.cut(&error);
                 }
+                // At an error hyper closes at once, and throws away what it has not written yet: the head, perhaps.
+                // While it is told to wait, it writes.
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
-            _ => {}
+            other => other,
         }
-        outcome
     }
 
     fn is_end_stream(&self) -> bool {

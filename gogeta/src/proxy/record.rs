@@ -7,6 +7,7 @@ use http::{Method, Uri};
 
 use super::client::Client;
 use super::forward::Inbound;
+use super::vitals::Deadline;
 use super::worker::Worker;
 use crate::access_log::Line;
 use crate::metrics::Class;
@@ -74,6 +75,11 @@ impl Record {
         if let Some(fields) = &mut self.fields {
             fields.upstream = upstream.location.to_string();
         }
+    }
+
+    /// Whether the client's socket takes no more of the response at present.
+    pub fn is_unread(&self) -> bool {
+        self.client.vitals.is_set(Deadline::Write)
     }
 
     /// Notes that the upstream broke the response off.
