@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION,
-    RETRY_AFTER, UPGRADE, VARY,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
+    LOCATION, RETRY_AFTER, UPGRADE, VARY,
 };
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
@@ -191,11 +191,17 @@ async fn send(
     });
     // What a trusted proxy says of the host goes on as it came.
     let told = client.peer.trusted && request.headers().contains_key(headers::forwarded::HOST);
-    if request.body().as_ref().is_some_and(|body| !body.is_end_stream()) {
+    let bodiless = request.body().as_ref().is_none_or(Incoming::is_end_stream);
+    if !bodiless {
         // A tunnel begins behind the request; the rest of a body would be its first bytes (RFC 9110, 7.8).
         request.headers_mut().remove(UPGRADE);
     }
+    let empty_body = bodiless && request.headers().contains_key(CONTENT_LENGTH);
     let protocol = headers::to_upstream(request.headers_mut(), &client.peer, port);
+    if empty_body {
+        // Of no body and an empty one hyper makes the same; some servers ask a POST for its length (RFC 9110, 8.6).
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     if let Some((name, root)) = url_root {
         request.headers_mut().insert(name, root);
     }
