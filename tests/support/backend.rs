@@ -1,7 +1,7 @@
 //! Backends: one that answers, one that is scripted byte for byte; both remember what they were sent.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -64,6 +64,7 @@ struct Memory {
     connections: AtomicUsize,
     open: AtomicUsize,
     requests: Mutex<Vec<Seen>>,
+    noted: AtomicU64,
 }
 
 /// A backend; it is gone with its last connection when dropped.
@@ -146,6 +147,11 @@ impl Backend {
         let mut requests = self.requests();
         assert_eq!(requests.len(), 1, "{requests:?}");
         requests.remove(0)
+    }
+
+    /// What the script has noted, in all.
+    pub(crate) fn noted(&self) -> u64 {
+        self.memory.noted.load(Ordering::SeqCst)
     }
 
     /// Waits until so many requests are there.
@@ -298,6 +304,11 @@ impl Peer {
     /// Sends these bytes.
     pub(crate) async fn send(&mut self, raw: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(raw.as_ref()).await
+    }
+
+    /// Notes a number of bytes, for the test to see.
+    pub(crate) fn note(&self, count: usize) {
+        self.memory.noted.fetch_add(count as u64, Ordering::SeqCst);
     }
 
     /// Ends the connection by a reset.
