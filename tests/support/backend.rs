@@ -35,8 +35,6 @@ pub(crate) struct Seen {
     pub(crate) head: String,
     /// The body, without its framing.
     pub(crate) body: Vec<u8>,
-    /// The connection's number, from 0.
-    pub(crate) connection: usize,
 }
 
 impl Seen {
@@ -113,8 +111,8 @@ impl Backend {
                 while let Ok((stream, _)) = listener.accept().await {
                     while connections.try_join_next().is_some() {}
                     stream.set_nodelay(true).expect("TCP_NODELAY");
-                    let number = memory.connections.fetch_add(1, Ordering::SeqCst);
-                    connections.spawn(script(Peer::new(stream, number, memory.clone())));
+                    memory.connections.fetch_add(1, Ordering::SeqCst);
+                    connections.spawn(script(Peer::new(stream, memory.clone())));
                 }
             }
         });
@@ -169,9 +167,7 @@ pub(crate) fn ok(body: &str) -> String {
 /// A connection, at the backend's end.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    pub(crate) stream: TcpStream,
-    /// Its number, from 0.
-    pub(crate) number: usize,
+    stream: TcpStream,
     buffer: Vec<u8>,
     memory: Arc<Memory>,
 }
@@ -183,15 +179,15 @@ impl Drop for Peer {
 }
 
 impl Peer {
-    fn new(stream: TcpStream, number: usize, memory: Arc<Memory>) -> Self {
+    fn new(stream: TcpStream, memory: Arc<Memory>) -> Self {
         memory.open.fetch_add(1, Ordering::SeqCst);
-        Self { stream, number, buffer: Vec::new(), memory }
+        Self { stream, buffer: Vec::new(), memory }
     }
 
     /// The next request, with its body; `None` at the connection's end.
     pub(crate) async fn request(&mut self) -> Option<Seen> {
         let head = self.take_head().await?;
-        let mut seen = Seen { head, body: Vec::new(), connection: self.number };
+        let mut seen = Seen { head, body: Vec::new() };
         if seen.header("transfer-encoding").is_some() {
             assert_eq!(seen.header("content-length"), None, "two framings:\n{}", seen.head);
             seen.body = self.chunks().await?;
@@ -205,7 +201,7 @@ impl Peer {
 
     /// The next request's head; its body is left where it is.
     pub(crate) async fn head(&mut self) -> Option<Seen> {
-        let seen = Seen { head: self.take_head().await?, body: Vec::new(), connection: self.number };
+        let seen = Seen { head: self.take_head().await?, body: Vec::new() };
         self.remember(seen.clone());
         Some(seen)
     }
