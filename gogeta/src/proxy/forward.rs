@@ -131,7 +131,7 @@ async fn attempt(
     vitals.clear(Deadline::Read);
     match outcome {
         Ok(response) => Ok(Ok(response)),
-        Err(Exchange::Failed(failure)) => Ok(Err(failure)),
+        Err(Exchange::Failed(failure)) => Ok(Err(*failure)),
         Err(Exchange::Expired) if stalled => Err(ProxyError::ClientStalled),
         Err(Exchange::Expired) => {
             Err(ProxyError::ResponseTimeout { upstream: connection.upstream().location.to_string() })

@@ -301,7 +301,8 @@ mod tests {
 
     #[test]
     fn hop_by_hop_fields_go_no_further() {
-        let rows: [(&[(&str, &str)], &[&str]); 8] = [
+        type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+        let rows: [Row<'_>; 8] = [
             (&[("connection", "close, x-a"), ("x-a", "1"), ("x-b", "1")], &["x-b: 1"]),
             (&[("connection", "close"), ("connection", "X-A"), ("x-a", "1")], &[]),
             (

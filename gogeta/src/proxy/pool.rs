@@ -88,12 +88,12 @@ impl UpstreamConnection {
                 return Poll::Ready(outcome.map_err(|mut error| {
                     let unsent = error.take_message();
                     let why = broken.as_ref().map_or_else(|| reason(error.error()), reason);
-                    Exchange::Failed(Failure { why, unsent })
+                    Exchange::Failed(Box::new(Failure { why, unsent }))
                 }));
             }
             if *ended {
                 let why = broken.as_ref().map_or("it closed the connection".to_owned(), reason);
-                return Poll::Ready(Err(Exchange::Failed(Failure { why, unsent: None })));
+                return Poll::Ready(Err(Exchange::Failed(Box::new(Failure { why, unsent: None }))));
             }
             if expired() { Poll::Ready(Err(Exchange::Expired)) } else { Poll::Pending }
         })
@@ -130,7 +130,7 @@ impl UpstreamConnection {
 #[derive(Debug)]
 pub enum Exchange {
     /// The connection broke.
-    Failed(Failure),
+    Failed(Box<Failure>),
     /// `expired` said so.
     Expired,
 }
@@ -154,6 +154,7 @@ pub struct Pool {
 #[derive(Debug)]
 struct Idle {
     upstream: Weak<Upstream>,
+    #[expect(clippy::vec_box, reason = "boxed all its life, so that handing one over moves a pointer")]
     connections: Vec<Box<UpstreamConnection>>,
 }
 

@@ -26,7 +26,8 @@ pub fn host_of<B>(request: &Request<B>) -> Result<HostPort<'_>, ProxyError> {
         _ => return Err(ProxyError::Target),
     }
     let path = request.uri().path();
-    if !path.starts_with('/') && !(path == "*" && request.method() == Method::OPTIONS) {
+    let asterisk = path == "*" && request.method() == Method::OPTIONS;
+    if !asterisk && !path.starts_with('/') {
         return Err(ProxyError::Target);
     }
     let field = field.ok_or(ProxyError::NoHost)?;

@@ -57,6 +57,10 @@ impl Shared {
 /// Lines about failed requests that a worker may log in a second.
 const LOG_BUDGET: u32 = 20;
 
+/// A worker's hold on something shared: counted per worker, so that requests of different workers do not write to
+/// one counter.
+pub type Local<T> = Rc<Arc<T>>;
+
 /// What one worker has for itself: nothing here is ever touched by another thread.
 #[derive(Debug)]
 pub struct Worker {
@@ -75,9 +79,9 @@ pub struct Worker {
     /// Whether it is on its way out.
     pub draining: Cell<bool>,
     log_budget: Cell<u32>,
-    config: RefCell<Rc<Arc<Config>>>,
+    config: RefCell<Local<Config>>,
     timeouts: RefCell<Rc<Timeouts>>,
-    routes: RefCell<Rc<Arc<RouteTable>>>,
+    routes: RefCell<Local<RouteTable>>,
 }
 
 impl Worker {
@@ -111,7 +115,7 @@ impl Worker {
     }
 
     /// What gogeta runs with, as of the last tick.
-    pub fn config(&self) -> Rc<Arc<Config>> {
+    pub fn config(&self) -> Local<Config> {
         self.config.borrow().clone()
     }
 
@@ -134,8 +138,8 @@ impl Worker {
         }
     }
 
-    /// The current routes. Counted per worker, so that requests of different workers do not share a counter.
-    pub fn routes(&self) -> Rc<Arc<RouteTable>> {
+    /// The current routes.
+    pub fn routes(&self) -> Local<RouteTable> {
         let current = self.shared.routes.load();
         let mut mine = self.routes.borrow_mut();
         if !Arc::ptr_eq(&current, &mine) {

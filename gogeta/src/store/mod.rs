@@ -4,7 +4,7 @@
 //! tables, and whoever applies its events knows nothing of it.
 //!
 //! - [`etcd`]: etcd v3, the only user of its client
-//! - [`file`]: a TOML file, watched
+//! - [`mod@file`]: a TOML file, watched
 
 pub mod etcd;
 pub mod file;

@@ -141,7 +141,7 @@ pub struct Pages {
 
 macro_rules! embed {
     ($($name:literal),* $(,)?) => {
-        [$(($name, include_bytes!(concat!("../../templates/", $name)).as_slice())),*]
+        [$(($name, include_bytes!(concat!("../../../templates/", $name)).as_slice())),*]
     };
 }
 
