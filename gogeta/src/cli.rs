@@ -210,6 +210,23 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trusted_proxies: Option<Vec<IpNet>>,
 
+    /// Bytes that a request's head may have [default: 32768]
+    #[arg(long, value_name = "BYTES", env = "GOGETA_MAX_HEAD", help_heading = "Limits")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_head: Option<usize>,
+    /// Fields that a request's head may have [default: 100]
+    #[arg(long, value_name = "N", env = "GOGETA_MAX_HEADERS", help_heading = "Limits")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_headers: Option<usize>,
+    /// Bytes that a request's target may have [default: 8192]
+    #[arg(long, value_name = "BYTES", env = "GOGETA_MAX_TARGET", help_heading = "Limits")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_target: Option<usize>,
+    /// Bytes that a request's body may have [default: 0, unlimited]
+    #[arg(long, value_name = "BYTES", env = "GOGETA_MAX_BODY", help_heading = "Limits")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_body: Option<u64>,
+
     /// A request's head must be there so long after its first byte [default: 10s]
     #[arg(long, value_name = "TIME", env = "GOGETA_HEAD_TIMEOUT", help_heading = "Time-outs")]
     #[serde(skip_serializing_if = "Option::is_none")]

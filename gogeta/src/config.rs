@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{DefaultRobots, LogFormat, Options, ResolverType};
+use crate::proxy::gate::Limits;
 
 /// A time as people write it: `10` (seconds), `500ms`, `1m 30s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +113,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// All time-outs.
     pub timeouts: Timeouts,
+    /// How much a request may have.
+    pub limits: Limits,
     /// Idle connections kept for each instance and thread.
     pub upstream_idle_max: usize,
     /// Which engine carries parked connections.
@@ -269,6 +272,12 @@ impl TryFrom<Options> for Config {
                 .transpose()?,
             trusted_proxies: options.trusted_proxies.unwrap_or_default(),
             timeouts,
+            limits: Limits {
+                head: at_least("--max-head", options.max_head.unwrap_or(32 << 10), 1024)?,
+                fields: at_least("--max-headers", options.max_headers.unwrap_or(100), 10)?,
+                target: at_least("--max-target", options.max_target.unwrap_or(8 << 10), 64)?,
+                body: options.max_body.filter(|bytes| *bytes > 0).unwrap_or(u64::MAX),
+            },
             upstream_idle_max: options.upstream_idle_max.unwrap_or(256),
             splice: options.splice.unwrap_or(Splice::Auto),
             log: Log {
@@ -279,6 +288,14 @@ impl TryFrom<Options> for Config {
                 cpu_profile: options.cpu_profile.unwrap_or_else(|| "/tmp/gogeta.prof".into()),
             },
         })
+    }
+}
+
+fn at_least(flag: &str, value: usize, least: usize) -> Result<usize, ConfigError> {
+    if value < least {
+        Err(ConfigError(format!("{flag} must be {least} at least, not {value}")))
+    } else {
+        Ok(value)
     }
 }
 

@@ -31,7 +31,13 @@ const BOUNDS: [u64; 14] = [
 ];
 
 /// Names under which errors are counted, so that a counter needs no map.
-const ERRORS: [&str; 20] = [
+const ERRORS: [&str; 26] = [
+    "line",
+    "field",
+    "framing",
+    "chunk",
+    "size",
+    "expectation",
     "host",
     "method",
     "target",

@@ -1,15 +1,10 @@
 //! One client's connection, as its requests and its socket see it.
 
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-
+use super::gate::Refusal;
 use super::headers::Peer;
 use super::upgrade::Tunnel;
 use super::vitals::{Deadline, Vitals};
@@ -34,8 +29,12 @@ pub struct Client {
     pub gone: Cell<bool>,
     /// Bytes read from it, and written to it.
     pub bytes: (Cell<u64>, Cell<u64>),
-    /// Whether the body of its request was.
+    /// Whether the body of its request was broken off, or malformed.
     pub body_broken: Cell<bool>,
+    /// Why the gate lets nothing more of it pass.
+    pub refusal: Cell<Option<Refusal>>,
+    /// Whether a part of a head is all that it has sent since its last request.
+    pub within_head: Cell<bool>,
     /// A buffer that its requests use one after the other.
     pub scratch: RefCell<Vec<u8>>,
     /// What the connection becomes after a 101.
@@ -56,6 +55,8 @@ impl Client {
             gone: Cell::default(),
             bytes,
             body_broken: Cell::default(),
+            refusal: Cell::default(),
+            within_head: Cell::default(),
             scratch: RefCell::default(),
             tunnel: RefCell::default(),
         })
@@ -75,111 +76,17 @@ impl Client {
         self.vitals.clear(Deadline::Head);
     }
 
-    /// Its response has been handed to the socket; the next request may come within `idle`.
-    pub fn end(&self, idle: std::time::Duration) {
+    /// Its response has been handed to the socket; the next request may come.
+    pub fn end(&self, timeouts: &Timeouts) {
         self.busy.set(false);
         self.handling.set(false);
         self.leaving.set(false);
         self.vitals.clear(Deadline::Response);
         self.vitals.clear(Deadline::Read);
-        self.vitals.set(Deadline::Idle, idle);
-    }
-}
-
-/// The client's socket, which keeps its deadlines.
-#[derive(Debug)]
-pub struct Downstream {
-    stream: TcpStream,
-    client: Rc<Client>,
-    timeouts: Rc<Timeouts>,
-    tunnel: bool,
-}
-
-impl Downstream {
-    /// A socket that was just accepted.
-    pub fn new(stream: TcpStream, client: Rc<Client>, timeouts: Rc<Timeouts>) -> Self {
-        client.vitals.set(Deadline::Idle, timeouts.idle);
-        Self { stream, client, timeouts, tunnel: false }
-    }
-
-    /// From now on the bytes are a tunnel's.
-    pub fn into_tunnel(mut self) -> Self {
-        self.tunnel = true;
-        self.client.vitals.set(Deadline::Tunnel, self.timeouts.tunnel_idle);
-        self
-    }
-
-    fn came(&self, count: u64) {
-        let Client { vitals, bytes, busy, gone, .. } = &*self.client;
-        bytes.0.set(bytes.0.get() + count);
-        if count == 0 {
-            gone.set(true);
-        } else if self.tunnel {
-            vitals.set(Deadline::Tunnel, self.timeouts.tunnel_idle);
-        } else if !busy.get() {
-            vitals.clear(Deadline::Idle);
-            vitals.set_once(Deadline::Head, self.timeouts.head);
+        if self.within_head.get() {
+            self.vitals.set_once(Deadline::Head, timeouts.head);
+        } else {
+            self.vitals.set(Deadline::Idle, timeouts.idle);
         }
-    }
-
-    fn went(&self, outcome: &Poll<io::Result<usize>>) {
-        let Client { vitals, bytes, .. } = &*self.client;
-        match outcome {
-            Poll::Ready(Ok(count)) => {
-                bytes.1.set(bytes.1.get() + *count as u64);
-                vitals.clear(Deadline::Write);
-                if self.tunnel {
-                    vitals.set(Deadline::Tunnel, self.timeouts.tunnel_idle);
-                }
-            }
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending if self.tunnel => {}
-            Poll::Pending => vitals.set_once(Deadline::Write, self.timeouts.body),
-        }
-    }
-}
-
-impl AsyncRead for Downstream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if let Poll::Ready(Ok(())) = &outcome {
-            self.came((buffer.filled().len() - before) as u64);
-        }
-        outcome
-    }
-}
-
-impl AsyncWrite for Downstream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.went(&outcome);
-        outcome
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.went(&outcome);
-        outcome
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -16,7 +16,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::body::Body;
-use super::client::{Client, Downstream};
+use super::client::Client;
+use super::downstream::Downstream;
+use super::gate::Refusal;
 use super::headers::Peer;
 use super::service;
 use super::upgrade;
@@ -33,7 +35,7 @@ const LINGER: (Duration, usize) = (Duration::from_secs(2), 256 << 10);
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
     let peer = Peer::new(address.ip(), &worker.config().trusted_proxies);
     let client = Client::new(address, peer, worker.ward.admit());
-    let socket = Downstream::new(stream, client.clone(), worker.timeouts());
+    let socket = Downstream::new(stream, client.clone(), worker.timeouts(), worker.config().limits);
     let handler = Handler {
         slot: Rc::default(),
         respond: {
@@ -41,13 +43,19 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
             move |request| service::respond(worker.clone(), client.clone(), request)
         },
     };
-    let mut http = http1::Builder::new().max_headers(100).serve_connection(TokioIo::new(socket), handler);
+    let mut http = http1::Builder::new()
+        .max_headers(worker.config().limits.fields)
+        .serve_connection(TokioIo::new(socket), handler);
 
     let end = std::future::poll_fn(|cx| {
         client.vitals.watch(cx.waker());
         // First what the client has to say: a request that came just before its deadline is a request.
         if let Poll::Ready(outcome) = Pin::new(&mut http).poll(cx) {
             return Poll::Ready(End::Finished(outcome));
+        }
+        // Requests before it are answered by now.
+        if let Some(refusal) = client.refusal.get().filter(|_| !client.busy.get()) {
+            return Poll::Ready(End::Refused(refusal));
         }
         drain(&worker, &client);
         match client.vitals.passed() {
@@ -66,9 +74,10 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
 
     let parts = http.into_parts();
     let mut socket = parts.io.into_inner();
+    // Taken out in any case: its record holds the client that holds it.
+    let tunnel = client.tunnel.borrow_mut().take();
     match end {
         End::Finished(Ok(())) => {
-            let tunnel = client.tunnel.borrow_mut().take();
             if let Some(mut tunnel) = tunnel {
                 carry(&client, socket, parts.read_buf, &mut tunnel).await;
                 return;
@@ -77,6 +86,10 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
         End::Finished(Err(error)) => {
             tracing::debug!(client = %address, error = super::pool::reason(&error), "the connection ended");
             worker.metrics.client_error(&error);
+        }
+        End::Refused(refusal) => {
+            let answer = service::refuse(&worker, &client, refusal);
+            let _ = tokio::time::timeout(LINGER.0, socket.write_all(&answer)).await;
         }
         End::TimedOut(deadline) => {
             worker.metrics.error("client_timeout");
@@ -97,6 +110,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
 enum End {
     Finished(hyper::Result<()>),
     TimedOut(Deadline),
+    Refused(Refusal),
 }
 
 /// On the way out an idle connection may stay only as long as a request may be on its way.
@@ -135,6 +149,7 @@ async fn linger(client: &Client, socket: &mut Downstream) {
     if client.gone.get() {
         return;
     }
+    socket.forget_the_gate();
     let read_on = async {
         let mut left = LINGER.1;
         let mut buffer = [0; 4096];

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
+use super::gate::Refusal;
 use crate::pages::Page;
 use crate::routes::host::BadHost;
 use crate::routes::model::Instance;
@@ -43,6 +44,12 @@ pub enum ProxyError {
     /// The client's body broke off or was malformed.
     #[error("the request's body is broken: {0}")]
     ClientBody(String),
+    /// The gate does not let it pass.
+    #[error("{}", .0.why)]
+    Refused(Refusal),
+    /// A header field asks for something that gogeta does not do.
+    #[error("the expectation {0:?} cannot be met")]
+    Expectation(String),
     /// The client did not send its body in time.
     #[error("the request's body did not come in time")]
     ClientStalled,
@@ -112,6 +119,8 @@ impl ProxyError {
             | Self::Target
             | Self::ClientBody(_)
             | Self::ClientStalled
+            | Self::Refused(_)
+            | Self::Expectation(_)
             | Self::UnknownDomain => Fault::Client,
             Self::NoService(_) | Self::NoRoutes => Fault::Us,
             Self::NotStarted { .. }
@@ -130,6 +139,10 @@ impl ProxyError {
                 (Page::BadRequest, StatusCode::BAD_REQUEST)
             }
             Self::Method(_) => (Page::BadRequest, StatusCode::METHOD_NOT_ALLOWED),
+            Self::Expectation(_) => (Page::BadRequest, StatusCode::EXPECTATION_FAILED),
+            Self::Refused(refusal) => {
+                (Page::BadRequest, StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST))
+            }
             Self::ClientStalled => (Page::BadRequest, StatusCode::REQUEST_TIMEOUT),
             Self::UnknownDomain => (Page::NotFound, StatusCode::NOT_FOUND),
             Self::NoService(_) => (Page::Error, StatusCode::INTERNAL_SERVER_ERROR),
@@ -173,6 +186,8 @@ impl ProxyError {
             | Self::Method(_)
             | Self::Target
             | Self::ClientBody(_)
+            | Self::Refused(_)
+            | Self::Expectation(_)
             | Self::ClientStalled => {
                 let text = self.to_string();
                 let mut letters = text.chars();
@@ -190,6 +205,8 @@ impl ProxyError {
             Self::Target => "target",
             Self::ClientBody(_) => "client_body",
             Self::ClientStalled => "client_stalled",
+            Self::Refused(refusal) => refusal.kind,
+            Self::Expectation(_) => "expectation",
             Self::UnknownDomain => "unknown_domain",
             Self::NoService(_) => "no_service",
             Self::NotStarted { .. } => "not_started",

@@ -142,7 +142,7 @@ async fn attempt(
 /// Whose fault a broken exchange is: the client's, if its body was.
 fn broken(client: &Client, upstream: &Upstream, why: String) -> ProxyError {
     if client.body_broken.get() {
-        return ProxyError::ClientBody(why);
+        return client.refusal.get().map_or(ProxyError::ClientBody(why), ProxyError::Refused);
     }
     ProxyError::Broken { upstream: upstream.location.to_string(), why }
 }

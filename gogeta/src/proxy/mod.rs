@@ -3,6 +3,7 @@
 //! ```text
 //! server      a connection is accepted and goes to a worker: a thread with a runtime and pools of its own
 //! connection  its task: hyper reads a head, deadlines watch over it
+//!   downstream  the client's socket; gate: judges every byte before hyper sees it
 //! service     respond(): one straight way down, and a page for whatever went wrong on it
 //!   vet         is the request one that may be routed, and for which host?
 //!   routes      table.resolve(host) -> a service or a fixed place          (crate::routes)
@@ -23,8 +24,10 @@ pub mod body;
 pub mod client;
 pub mod connection;
 pub mod copy;
+pub mod downstream;
 pub mod error;
 pub mod forward;
+pub mod gate;
 pub mod headers;
 pub mod listener;
 pub mod pool;

@@ -93,7 +93,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.client.end(self.worker.timeouts().idle);
+        self.client.end(&self.worker.timeouts());
         let took = self.started.elapsed();
         self.worker.metrics.request(self.class, self.status, took);
         if let (Some(fields), Some(log)) = (&self.fields, &self.worker.access_log) {

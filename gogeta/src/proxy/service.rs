@@ -19,6 +19,7 @@ use super::body::{Body, UpstreamBody};
 use super::client::Client;
 use super::error::{Fault, ProxyError};
 use super::forward::{Answer, Destination, Inbound, forward};
+use super::gate::Refusal;
 use super::record::Record;
 use super::upgrade::{self, Tunnel};
 use super::worker::Worker;
@@ -406,6 +407,35 @@ fn error_page(worker: &Worker, client: &Client, asked: &Asked, error: &ProxyErro
         fields.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// The bytes that answer a request which the gate did not let pass: hyper never saw it.
+pub fn refuse(worker: &Worker, client: &Client, refusal: Refusal) -> Vec<u8> {
+    let error = ProxyError::Refused(refusal);
+    tell(worker, client, &Asked { accept: None, host: None }, &error);
+    let (page, status) = error.page(false);
+    let reason = pages::reason(status);
+    let detail = error.detail();
+    let facts = Facts {
+        status: status.as_u16(),
+        reason,
+        domain: "",
+        service: "",
+        instance: "",
+        retry_after: 0,
+        request_id: "",
+        detail: &detail,
+    };
+    let (body, kind) = worker.shared.pages.load().render(page, Format::Text, &facts);
+    let head = format!(
+        "HTTP/1.1 {} {reason}\r\nConnection: close\r\nCache-Control: no-store\r\nContent-Type: {kind}\r\n\
+         X-Gogeta-Page: {}\r\nContent-Length: {}\r\n\r\n",
+        status.as_u16(),
+        page.name(),
+        body.len()
+    );
+    worker.metrics.request(Class::None, status.as_u16(), Duration::ZERO);
+    [head.as_bytes(), &body].concat()
 }
 
 fn page_response(worker: &Worker, page: Page, format: Format, facts: &Facts<'_>) -> Response<Body> {

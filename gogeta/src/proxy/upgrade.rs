@@ -8,7 +8,7 @@ use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue};
 use tokio::io::AsyncWriteExt;
 
-use super::client::Downstream;
+use super::downstream::Downstream;
 use super::record::Record;
 use super::transport::Transport;
 
@@ -37,13 +37,14 @@ pub fn agrees(asked: &HeaderValue, response: &HeaderMap) -> bool {
 ///
 /// What broke either connection.
 pub async fn relay(client: Downstream, early: Bytes, tunnel: &mut Tunnel) -> std::io::Result<(u64, u64)> {
-    let mut client = client.into_tunnel();
+    let (mut client, held) = client.into_tunnel();
     client.write_all(&tunnel.early).await?;
     tunnel.transport.write_all(&early).await?;
+    tunnel.transport.write_all(&held).await?;
     let (up, down) =
         tokio::io::copy_bidirectional_with_sizes(&mut client, &mut tunnel.transport, 16 << 10, 16 << 10)
             .await?;
-    Ok((up + early.len() as u64, down + tunnel.early.len() as u64))
+    Ok((up + (early.len() + held.len()) as u64, down + tunnel.early.len() as u64))
 }
 
 #[cfg(test)]

@@ -1,0 +1,214 @@
+//! A client's socket. It keeps the connection's deadlines, and lets pass what the gate lets pass.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::client::Client;
+use super::gate::{Gate, Limits, Verdict};
+use super::vitals::Deadline;
+use crate::config::Timeouts;
+
+/// What may wait behind a request for another protocol until that is answered.
+const HELD: usize = 64 << 10;
+
+/// The client's socket.
+#[derive(Debug)]
+pub struct Downstream {
+    stream: TcpStream,
+    client: Rc<Client>,
+    timeouts: Rc<Timeouts>,
+    /// None once the bytes are a tunnel's.
+    gate: Option<Gate>,
+    /// What came behind a request for another protocol.
+    held: Vec<u8>,
+    /// Whether the client has ended its side behind what is held.
+    ended: bool,
+}
+
+impl Downstream {
+    /// A socket that was just accepted.
+    pub fn new(stream: TcpStream, client: Rc<Client>, timeouts: Rc<Timeouts>, limits: Limits) -> Self {
+        client.vitals.set(Deadline::Idle, timeouts.idle);
+        Self { stream, client, timeouts, gate: Some(Gate::new(limits)), held: Vec::new(), ended: false }
+    }
+
+    /// From now on the bytes are a tunnel's; gives those that came before it was one.
+    pub fn into_tunnel(mut self) -> (Self, Bytes) {
+        self.gate = None;
+        self.client.vitals.set(Deadline::Tunnel, self.timeouts.tunnel_idle);
+        let early = std::mem::take(&mut self.held).into();
+        (self, early)
+    }
+
+    /// From now on bytes are only read to be thrown away.
+    pub fn forget_the_gate(&mut self) {
+        self.gate = None;
+    }
+
+    /// Notes that bytes came, or the end.
+    fn came(&self, count: usize) {
+        let Client { vitals, bytes, gone, .. } = &*self.client;
+        bytes.0.set(bytes.0.get() + count as u64);
+        if count == 0 {
+            gone.set(true);
+        } else if self.gate.is_none() {
+            vitals.set(Deadline::Tunnel, self.timeouts.tunnel_idle);
+        }
+    }
+
+    /// Notes whether a head has begun: from its first byte on it has its own time.
+    fn mind_the_head(&self) {
+        let Client { vitals, busy, within_head, .. } = &*self.client;
+        within_head.set(self.gate.as_ref().is_some_and(Gate::is_within_head));
+        if within_head.get() && !busy.get() {
+            vitals.clear(Deadline::Idle);
+            vitals.set_once(Deadline::Head, self.timeouts.head);
+        }
+    }
+
+    /// Lets the gate judge what `buffer` holds behind its first `before` bytes, and takes out what does not pass.
+    fn judge(&mut self, buffer: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+        let Some(gate) = &mut self.gate else { return Ok(()) };
+        let bytes = &buffer.filled()[before..];
+        let passed = match gate.judge(bytes) {
+            Verdict::Pass => bytes.len(),
+            Verdict::Hold(passed) => {
+                self.held.extend_from_slice(&bytes[passed..]);
+                passed
+            }
+            Verdict::Refuse(passed, refusal) => {
+                self.client.refusal.set(Some(refusal));
+                passed
+            }
+            Verdict::Break(_, refusal) => {
+                self.client.refusal.set(Some(refusal));
+                buffer.set_filled(before);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, refusal.why));
+            }
+        };
+        buffer.set_filled(before + passed);
+        self.mind_the_head();
+        Ok(())
+    }
+
+    /// Reads on while a request for another protocol waits for its answer: only to learn whether its client
+    /// leaves, and without an end.
+    fn read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut space = [0; 4096];
+        while self.held.len() < HELD && !self.ended {
+            let mut buffer = ReadBuf::new(&mut space);
+            std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            let count = buffer.filled().len();
+            self.came(count);
+            self.held.extend_from_slice(buffer.filled());
+            self.ended = count == 0;
+        }
+        if self.ended { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// What was held, as far as there is room for it, is a request like any other.
+    fn release(&mut self, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+        let before = buffer.filled().len();
+        let count = self.held.len().min(buffer.remaining());
+        let rest = self.held.split_off(count);
+        let released = std::mem::take(&mut self.held);
+        buffer.put_slice(&released);
+        let outcome = self.judge(buffer, before);
+        self.held.extend_from_slice(&rest);
+        outcome
+    }
+
+    fn went(&self, outcome: &Poll<io::Result<usize>>) {
+        let Client { vitals, bytes, .. } = &*self.client;
+        let tunnel = self.gate.is_none();
+        match outcome {
+            Poll::Ready(Ok(count)) => {
+                bytes.1.set(bytes.1.get() + *count as u64);
+                vitals.clear(Deadline::Write);
+                if tunnel {
+                    vitals.set(Deadline::Tunnel, self.timeouts.tunnel_idle);
+                }
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending if tunnel => {}
+            Poll::Pending => vitals.set_once(Deadline::Write, self.timeouts.body),
+        }
+    }
+}
+
+impl AsyncRead for Downstream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.gate.is_some() && this.client.refusal.get().is_some() {
+            // Nothing more will come; the connection's task answers when the requests before are.
+            return Poll::Pending;
+        }
+        if let Some(gate) = &mut this.gate
+            && gate.is_waiting()
+        {
+            if this.client.busy.get() {
+                return this.read_ahead(cx);
+            }
+            gate.go_on();
+        }
+        if !this.held.is_empty() {
+            return Poll::Ready(this.release(buffer));
+        }
+        if this.ended {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        let count = buffer.filled().len() - before;
+        this.came(count);
+        if count == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        this.judge(buffer, before)?;
+        if buffer.filled().len() > before {
+            return Poll::Ready(Ok(()));
+        }
+        // All of it was refused or is held: to say that nothing came would be to say that the client has ended.
+        if this.client.refusal.get().is_none() { this.read_ahead(cx) } else { Poll::Pending }
+    }
+}
+
+impl AsyncWrite for Downstream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.went(&outcome);
+        outcome
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.went(&outcome);
+        outcome
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
