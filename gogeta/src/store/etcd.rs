@@ -48,25 +48,30 @@ pub fn check(etcd: &Etcd) -> Result<(), ConfigError> {
 pub async fn run(etcd: Etcd, events: Events, mut inbox: Inbox) {
     let space = KeySpace::new(&etcd.domain_dir, &etcd.service_dir);
     let mut backoff = Backoff::default();
-    let mut told = String::new();
-    while !events.is_closed() {
-        let outcome = follow(&etcd, &space, &events, &mut inbox, &mut backoff).await;
+    // Endpoints take turns. A client of several asks whichever is quickest to say something, and that is a dead
+    // one that refuses the connection.
+    let mut told = vec![String::new(); etcd.endpoints.len()];
+    for turn in (0..etcd.endpoints.len()).cycle() {
+        if events.is_closed() {
+            return;
+        }
+        let address = &etcd.endpoints[turn];
+        let outcome = follow(&etcd, address, &space, &events, &mut inbox, &mut backoff).await;
         let Err(reason) = outcome else { return };
         if events.send(Event::Down).await.is_err() {
             return;
         }
         // A reason that stays is told once, not with each try; what was told before the last success is history.
         if backoff.is_fresh() {
-            told.clear();
+            told.fill(String::new());
         }
-        if told != reason {
-            let address = etcd.endpoints.join(",");
+        if told[turn] != reason {
             tracing::error!(
                 address,
                 reason,
                 "cannot read routes from etcd (--etcd-address); the routes stay as they are, and gogeta goes on trying"
             );
-            told = reason;
+            told[turn] = reason;
         }
         tokio::time::sleep(backoff.pause()).await;
     }
@@ -76,21 +81,17 @@ pub async fn run(etcd: Etcd, events: Events, mut inbox: Inbox) {
 /// listens any more.
 async fn follow(
     etcd: &Etcd,
+    address: &str,
     space: &KeySpace,
     events: &Events,
     inbox: &mut Inbox,
     backoff: &mut Backoff,
 ) -> Result<(), Reason> {
-    let mut client = connect(etcd).await?;
+    let mut client = connect(etcd, address).await?;
     let (revision, entries) = snapshot(&mut client, space).await?;
     let mut stream = watch(&mut client, space, revision + 1).await?;
     let names = Names::Keys(space.clone());
-    tracing::info!(
-        revision,
-        keys = entries.len(),
-        address = etcd.endpoints.join(","),
-        "routes read from etcd"
-    );
+    tracing::info!(revision, keys = entries.len(), address, "routes read from etcd");
     let first = Event::Change { change: Change::Snapshot { revision, entries }, names: names.clone() };
     if events.send(first).await.is_err() || events.send(Event::Up).await.is_err() {
         return Ok(());
@@ -196,7 +197,7 @@ fn key(space: &KeySpace, text: &[u8]) -> Option<Key> {
     }
 }
 
-async fn connect(etcd: &Etcd) -> Result<Client, Reason> {
+async fn connect(etcd: &Etcd, address: &str) -> Result<Client, Reason> {
     let mut options = ConnectOptions::new()
         .with_connect_timeout(Duration::from_secs(3))
         // A peer that is silent is gone: found in so long, also by an idle watch.
@@ -209,7 +210,7 @@ async fn connect(etcd: &Etcd) -> Result<Client, Reason> {
     if let Some(tls) = tls(etcd)? {
         options = options.with_tls(tls);
     }
-    in_time(Client::connect(&etcd.endpoints, Some(options))).await
+    in_time(Client::connect([address], Some(options))).await
 }
 
 fn tls(etcd: &Etcd) -> Result<Option<TlsOptions>, Reason> {
