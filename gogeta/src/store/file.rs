@@ -138,7 +138,7 @@ fn parse(file: &Path, text: &str) -> Result<Event, FileError> {
     }
     let Entries { entries, lines, .. } = entries;
     let names = Names::Lines { file: file.to_owned(), lines: Arc::new(lines) };
-    Ok(Event::Change { change: Change::Snapshot { revision: 0, entries }, names })
+    Ok(Event::Change { change: Change::Snapshot { revision: 1, entries }, names })
 }
 
 struct Entries<'a> {
