@@ -33,7 +33,7 @@ async fn env_takes_the_first_label() {
         );
     }
     let gogeta = Gogeta::etcd(&etcd).arg("--resolver-type=Env").start().await;
-    gogeta.log_has("routes applied").await;
+    gogeta.ready().await;
     assert_eq!(get(gogeta.proxy, "asleep.test", "/").await.header("x-gogeta-page"), Some("passivated"));
     until("it is woken", async || {
         (etcd.get("/services/asleep/1/status/expected").await? == "started").then_some(())

@@ -73,7 +73,7 @@ async fn every_row_of_the_table() {
         etcd.status(&service, "1", [current, expected, alive]).await;
     }
     let gogeta = Gogeta::etcd(&etcd).start().await;
-    gogeta.log_has("routes applied").await;
+    gogeta.ready().await;
     for (row, (current, expected, alive, state)) in ROWS.iter().enumerate() {
         // A health checker wakes nobody, so the row stays what it is.
         let raw = format!(
@@ -141,9 +141,13 @@ async fn instances_that_cannot_answer_are_errors() {
     etcd.status("nowhere", "1", ["started", "started", "1"]).await;
     etcd.locate("emptied", "1", 1).await;
     let gogeta = Gogeta::etcd(&etcd).start().await;
-    gogeta.log_has("routes applied").await;
+    gogeta.ready().await;
     etcd.del_prefix("/services/emptied/").await;
-    gogeta.log_has("\"service\":\"emptied\"").await;
+    until("the last instance is gone", async || {
+        let api = get(gogeta.admin, "admin", "/api/routes").await.text();
+        (!api.contains("\"name\":\"emptied\"")).then_some(())
+    })
+    .await;
     for service in ["nowhere", "emptied", "missing"] {
         let host = format!("{service}.test");
         check(&host, &get(gogeta.proxy, &host, "/").await, "error");

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use super::client;
 use super::etcd::Etcd;
 use super::wait::{DEADLINE, until};
 
@@ -72,6 +73,13 @@ impl Gogeta {
     /// Waits until the log has the text. Where it never has, the drop shows what it has.
     pub(crate) async fn log_has(&self, text: &str) {
         until(&format!("{text:?} is logged"), async || self.log().contains(text).then_some(())).await;
+    }
+
+    /// Waits until its first routes are served. (A line in the log comes before what it tells of.)
+    pub(crate) async fn ready(&self) {
+        let is_ready =
+            async || (client::get(self.admin, "admin", "/readyz").await.status == 200).then_some(());
+        until("gogeta is ready", is_ready).await;
     }
 
     /// What it has logged so far.
