@@ -381,3 +381,19 @@ async fn a_client_that_expects_a_100_and_is_refused_does_not_get_it() {
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n").await;
     assert_eq!(client.head().await.expect("a head").status, 404);
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_a_quiet_stream_takes_it_along() {
+    let backend = Backend::scripted(|mut peer| async move {
+        peer.head().await;
+        peer.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").await.expect("to send");
+        peer.ended().await;
+    })
+    .await;
+    let gogeta = before(&backend).await;
+    let mut client = Client::connect(gogeta.proxy).await;
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    assert_eq!(client.head().await.expect("a head").status, 200);
+    drop(client);
+    backend.open(0).await;
+}
