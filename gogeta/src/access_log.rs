@@ -186,6 +186,12 @@ impl Buffer {
     }
 }
 
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
 /// The combined log format, with the host, the instance and the seconds behind it.
 fn combined(line: &Line<'_>, now: OffsetDateTime) -> String {
     let form = format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");

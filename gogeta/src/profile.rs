@@ -72,12 +72,21 @@ fn write(guard: &ProfilerGuard<'_>, file: &Path) -> io::Result<PathBuf> {
     let report = guard.report().build().map_err(io::Error::other)?;
     let mut bytes = Vec::new();
     report.pprof().map_err(io::Error::other)?.write_to_vec(&mut bytes).map_err(io::Error::other)?;
-    File::create(file)?.write_all(&bytes)?;
+    create(file)?.write_all(&bytes)?;
     let flames = file.with_extension("svg");
     if report.data.is_empty() {
         // A flame graph of nothing is no picture.
         return Ok(flames);
     }
-    report.flamegraph(File::create(&flames)?).map_err(io::Error::other)?;
+    report.flamegraph(create(&flames)?).map_err(io::Error::other)?;
     Ok(flames)
+}
+
+/// A new file in the place of an old one. The usual place is a folder that everybody can write to: what stands
+/// there under that name, a link perhaps, is taken away and not written through.
+fn create(file: &Path) -> io::Result<File> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => File::options().write(true).create_new(true).open(file),
+    }
 }

@@ -59,7 +59,8 @@ struct Directory(std::path::PathBuf);
 impl Directory {
     fn new() -> io::Result<Self> {
         let path = std::env::temp_dir().join(format!("gogeta-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&path)?;
+        // It fails where someone has made one of that name before us.
+        std::fs::create_dir(&path)?;
         Ok(Self(path))
     }
 

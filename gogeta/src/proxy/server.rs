@@ -329,11 +329,7 @@ async fn tick(worker: Rc<Worker>) {
     let mut ticks = 0_u32;
     loop {
         interval.tick().await;
-        worker.tick();
+        worker.tick(ticks.is_multiple_of(5));
         ticks = ticks.wrapping_add(1);
-        if ticks.is_multiple_of(5) {
-            worker.pool.sweep();
-            worker.metrics.set_idle_upstreams(worker.pool.len());
-        }
     }
 }

@@ -42,6 +42,7 @@ const RETRY_AFTER_SECONDS: u64 = 5;
 /// Answers a request: by its backend, or by a page that says why not.
 pub async fn respond(worker: Rc<Worker>, client: Rc<Client>, request: Request<Incoming>) -> Response<Body> {
     client.begin();
+    worker.refresh();
     let mut request = request.map(Some);
     let mut record = Record::begin(&worker, &client, &request);
     let asked = Asked::of(&request);
@@ -454,6 +455,8 @@ fn tell(worker: &Worker, client: &Client, asked: &Asked, error: &ProxyError) {
     let host = asked.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("");
     let client = client.address;
     match (error.fault(), error) {
+        // Told once by the store, which knows why.
+        (Fault::Us, ProxyError::NoRoutes) => {}
         (Fault::Us, _) if worker.may_log() => {
             tracing::error!(%client, host, %error, "a request could not be routed")
         }

@@ -114,25 +114,36 @@ impl Worker {
         left > 1
     }
 
-    /// What gogeta runs with, as of the last tick.
+    /// What gogeta runs with, as of the last [`refresh`](Self::refresh).
     pub fn config(&self) -> Local<Config> {
         self.config.borrow().clone()
     }
 
-    /// The time-outs, as of the last tick.
+    /// The time-outs, likewise.
     pub fn timeouts(&self) -> Rc<Timeouts> {
         self.timeouts.borrow().clone()
     }
 
-    /// What is due each tick.
-    pub fn tick(&self) {
-        self.ward.tick();
+    /// Takes a new configuration over, if there is one: with each request, and each tick.
+    pub fn refresh(&self) {
         let config = self.shared.config.load();
         if !Arc::ptr_eq(&config, &self.config.borrow()) {
             *self.timeouts.borrow_mut() = Rc::new(config.timeouts.clone());
             *self.config.borrow_mut() = Rc::new(Arc::clone(&config));
         }
-        self.log_budget.set((self.log_budget.get() + LOG_BUDGET / 5).min(LOG_BUDGET));
+    }
+
+    /// What is due each tick; `second` says that it is the first of a second.
+    pub fn tick(&self, second: bool) {
+        self.ward.tick();
+        self.refresh();
+        if second {
+            self.log_budget.set(LOG_BUDGET);
+            // So that an idle worker does not keep a table, and its connections, that nobody wants any more.
+            drop(self.routes());
+            self.pool.sweep();
+            self.metrics.set_idle_upstreams(self.pool.len());
+        }
         if let Some(access_log) = &self.access_log {
             access_log.flush();
         }
