@@ -4,6 +4,7 @@ mod support;
 
 mod admin;
 mod bodies;
+mod cases;
 mod command_line;
 mod demo;
 mod drain;

@@ -210,6 +210,12 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trusted_proxies: Option<Vec<IpNet>>,
 
+    /// Pass header fields on whose names have an underscore, which some backends take for a dash
+    #[arg(long, value_name = "BOOL", env = "GOGETA_UNDERSCORE_HEADERS", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "Requests")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub underscore_headers: Option<bool>,
+
     /// Bytes that a request's head may have [default: 32768]
     #[arg(long, value_name = "BYTES", env = "GOGETA_MAX_HEAD", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -109,6 +109,8 @@ pub struct Config {
     pub force_ssl: bool,
     /// The header that gets the original URL's root.
     pub url_header: Option<HeaderName>,
+    /// Pass header fields on whose names have an underscore.
+    pub underscore_headers: bool,
     /// Whose `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// All time-outs.
@@ -270,6 +272,7 @@ impl TryFrom<Options> for Config {
                 .filter(|name| !name.is_empty())
                 .map(url_header)
                 .transpose()?,
+            underscore_headers: options.underscore_headers.unwrap_or(false),
             trusted_proxies: options.trusted_proxies.unwrap_or_default(),
             timeouts,
             limits: Limits {

@@ -81,6 +81,8 @@ struct Survey {
     length: bool,
     /// `Expect`, `Proxy`, `Forwarded`.
     other: bool,
+    /// A name with an underscore.
+    underscore: bool,
 }
 
 impl Survey {
@@ -99,7 +101,7 @@ impl Survey {
                 | "transfer-encoding" => survey.hop = true,
                 "content-length" => survey.length = true,
                 "expect" | "proxy" | "forwarded" => survey.other = true,
-                _ => {}
+                name => survey.underscore |= name.contains('_'),
             }
         }
         survey
@@ -109,9 +111,14 @@ impl Survey {
 /// Makes a client's header fields those of the request to its upstream. Framing is deleted: the side that writes
 /// the request makes its own.
 ///
-/// `port` is the one in the request's Host. Gives the protocol to upgrade to, where the client asked for one that
+/// `port` is the one in the request's Host; names with an underscore stay if `underscores` says so. Gives the protocol to upgrade to, where the client asked for one that
 /// may be relayed.
-pub fn to_upstream(headers: &mut HeaderMap, peer: &Peer, port: Option<u16>) -> Option<HeaderValue> {
+pub fn to_upstream(
+    headers: &mut HeaderMap,
+    peer: &Peer,
+    port: Option<u16>,
+    underscores: bool,
+) -> Option<HeaderValue> {
     let survey = Survey::of(headers);
     let upgrade = if survey.upgrade { take_upgrade(headers) } else { None };
     let trailers = survey.te && accepts_trailers(headers);
@@ -126,6 +133,9 @@ pub fn to_upstream(headers: &mut HeaderMap, peer: &Peer, port: Option<u16>) -> O
             headers.remove(forwarded::FORWARDED);
         }
     }
+    if survey.underscore && !underscores {
+        drop_underscores(headers);
+    }
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -135,6 +145,14 @@ pub fn to_upstream(headers: &mut HeaderMap, peer: &Peer, port: Option<u16>) -> O
         headers.insert(UPGRADE, protocol.clone());
     }
     upgrade
+}
+
+/// CGI and its heirs take `X_Forwarded_For` for `X-Forwarded-For`: a way past whoever sets the latter.
+fn drop_underscores(headers: &mut HeaderMap) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().contains('_')).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
 }
 
 /// Makes an upstream's header fields those of the response to the client.
@@ -345,14 +363,15 @@ mod tests {
 
     #[test]
     fn upgrades() {
-        let asks = |lines: &[(&str, &str)]| to_upstream(&mut headers(lines), &peer(false), None).is_some();
+        let asks =
+            |lines: &[(&str, &str)]| to_upstream(&mut headers(lines), &peer(false), None, false).is_some();
         assert!(asks(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]));
         assert!(!asks(&[("upgrade", "websocket")]), "without Connection");
         assert!(!asks(&[("connection", "upgrade"), ("upgrade", "h2c")]), "h2c");
         assert!(!asks(&[("connection", "upgrade"), ("upgrade", "websocket, h2c")]), "a list");
         assert!(!asks(&[("connection", "upgrade"), ("upgrade", "websocket"), ("upgrade", "x")]), "two");
         let mut plain = headers(&[("upgrade", "websocket"), ("http2-settings", "x")]);
-        to_upstream(&mut plain, &peer(false), None);
+        to_upstream(&mut plain, &peer(false), None, false);
         assert!(!plain.contains_key(UPGRADE) && !plain.contains_key(CONNECTION));
     }
 
@@ -366,7 +385,7 @@ mod tests {
             ("forwarded", "for=6.6.6.6"),
         ];
         let mut from_anyone = headers(&forged);
-        to_upstream(&mut from_anyone, &peer(false), Some(7777));
+        to_upstream(&mut from_anyone, &peer(false), Some(7777), false);
         assert_eq!(
             lines(&from_anyone),
             [
@@ -380,7 +399,7 @@ mod tests {
         );
         let mut from_a_proxy = headers(&forged);
         from_a_proxy.append(forwarded::FOR, HeaderValue::from_static("7.7.7.7"));
-        to_upstream(&mut from_a_proxy, &peer(true), None);
+        to_upstream(&mut from_a_proxy, &peer(true), None, false);
         assert_eq!(
             lines(&from_a_proxy),
             [
@@ -403,10 +422,20 @@ mod tests {
             ("proxy", "evil"),
             ("te", "gzip, trailers"),
         ]);
-        to_upstream(&mut headers, &peer(false), None);
+        to_upstream(&mut headers, &peer(false), None, false);
         assert_eq!(headers.get(forwarded::FOR), Some(&HeaderValue::from_static("10.1.2.3")));
         assert_eq!(headers.get(TE), Some(&HeaderValue::from_static("trailers")));
         assert!(!headers.contains_key("proxy") && !headers.contains_key(CONNECTION));
+    }
+
+    #[test]
+    fn underscores_are_an_alias_of_dashes_for_some() {
+        let with = |underscores| {
+            let mut headers = headers(&[("host", "a.test"), ("x_forwarded_for", "6.6.6.6"), ("a_b", "1")]);
+            to_upstream(&mut headers, &peer(false), None, underscores);
+            headers.keys().filter(|name| name.as_str().contains('_')).count()
+        };
+        assert_eq!((with(false), with(true)), (0, 2));
     }
 
     #[test]

@@ -70,9 +70,6 @@ async fn handle(
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
     let host = vet::host_of(request)?;
-    if request.uri().path() == "*" {
-        return Ok(empty(StatusCode::NO_CONTENT));
-    }
     if let Some(picture) = picture(worker, request) {
         return Ok(picture);
     }
@@ -167,7 +164,9 @@ async fn to_target(
         None => request.headers().get(HOST).cloned(),
     };
     request.extensions_mut().insert(AskedHost(asked));
-    *request.uri_mut() = origin_form(&target.join(request.uri().path(), request.uri().query()))?;
+    if request.uri().path() != "*" {
+        *request.uri_mut() = origin_form(&target.join(request.uri().path(), request.uri().query()))?;
+    }
     request.headers_mut().insert(HOST, target.authority.clone());
     let destination = Destination { upstream: &target.upstream, service: None };
     send(worker, client, destination, request, port, record).await
@@ -199,7 +198,7 @@ async fn send(
         request.headers_mut().remove(UPGRADE);
     }
     let empty_body = bodiless && request.headers().contains_key(CONTENT_LENGTH);
-    let protocol = headers::to_upstream(request.headers_mut(), &client.peer, port);
+    let protocol = headers::to_upstream(request.headers_mut(), &client.peer, port, config.underscore_headers);
     if empty_body {
         // Of no body and an empty one hyper makes the same; some servers ask a POST for its length (RFC 9110, 8.6).
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -335,7 +334,8 @@ fn robots(worker: &Worker, instance: &Instance, request: &Inbound) -> Option<Res
 
 /// The same URL by https, on its own port.
 fn to_https(host: &HostPort<'_>, uri: &Uri) -> Response<Body> {
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let path =
+        uri.path_and_query().map(|path| path.as_str()).filter(|path| path.starts_with('/')).unwrap_or("/");
     let mut response = empty(StatusCode::MOVED_PERMANENTLY);
     if let Ok(location) = HeaderValue::from_str(&format!("https://{}{path}", host.host)) {
         response.headers_mut().insert(LOCATION, location);

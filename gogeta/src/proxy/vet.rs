@@ -1,6 +1,6 @@
 //! What a request must be before it is routed (RFC 9112, 3.2 and RFC 9110, 7.2). Pure.
 
-use http::header::{HOST, HeaderMap, HeaderValue, USER_AGENT};
+use http::header::{EXPECT, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use http::{Method, Request, Version};
 
 use super::error::ProxyError;
@@ -17,6 +17,7 @@ pub fn host_of<B>(request: &Request<B>) -> Result<HostPort<'_>, ProxyError> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(ProxyError::Method(request.method().clone()));
     }
+    expectation(request.headers())?;
     let field = single_host(request.headers(), request.version())?;
     match (request.uri().scheme_str(), request.uri().authority()) {
         (None, None) => {}
@@ -33,6 +34,16 @@ pub fn host_of<B>(request: &Request<B>) -> Result<HostPort<'_>, ProxyError> {
     let field = field.ok_or(ProxyError::NoHost)?;
     let text = field.to_str().map_err(|_| ProxyError::BadHost(host::BadHost::Character))?;
     Ok(host::parse(text)?)
+}
+
+/// RFC 9110, 10.1.1: there is one expectation, and others cannot be met.
+fn expectation(headers: &HeaderMap) -> Result<(), ProxyError> {
+    for expected in headers.get_all(EXPECT) {
+        if !expected.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+            return Err(ProxyError::Expectation(String::from_utf8_lossy(expected.as_bytes()).into_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// RFC 9112, 3.2: exactly one Host, which only HTTP/1.0 may leave out.
@@ -112,6 +123,19 @@ mod tests {
         assert_eq!(host("GET", "b.test:80", &["a.test"]), Err("target"));
         assert_eq!(host("CONNECT", "b.test:80", &["a.test"]), Err("method"));
         assert_eq!(host("TRACE", "/", &["a.test"]), Err("method"));
+    }
+
+    #[test]
+    fn only_one_thing_can_be_expected() {
+        let with = |value: &'static str| {
+            let mut head = head("POST", "/", &["a.test"]);
+            head.headers_mut().insert(EXPECT, HeaderValue::from_static(value));
+            host_of(&head).map(drop).map_err(|error| error.name())
+        };
+        assert_eq!(with("100-continue"), Ok(()));
+        assert_eq!(with("100-Continue"), Ok(()));
+        assert_eq!(with("200-ok"), Err("expectation"));
+        assert_eq!(with("y 100-continue"), Err("expectation"));
     }
 
     #[test]
