@@ -12,6 +12,8 @@ mod etcd_faults;
 mod etcd_routes;
 mod file_routes;
 mod forwarding;
+mod hops;
+mod limits;
 mod pages;
 mod resolvers;
 mod signals;

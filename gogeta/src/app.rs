@@ -17,6 +17,7 @@ use crate::feedback::{self, Inbox};
 use crate::metrics::Metrics;
 use crate::pages::{Pages, PagesError};
 use crate::profile::Profiler;
+use crate::proxy::guests::Guests;
 use crate::proxy::listener::{self, ListenError};
 use crate::proxy::server::Workers;
 use crate::proxy::transport;
@@ -88,6 +89,7 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     let profile = config.log.cpu_profile.clone();
     let profile_at_start = config.log.profile_at_start;
     let source = config.source.clone();
+    let threads = config.threads;
     if let Source::Etcd(etcd) = &source {
         etcd::check(etcd)?;
     }
@@ -123,7 +125,7 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     let workers = Workers::start(&shared, bound.proxy).map_err(system("cannot start a thread"))?;
     ready(&bound.addresses);
     tracing::info!(
-        listen = ?bound.addresses.proxy, admin = ?bound.addresses.admin, threads = shared.loads.len(),
+        listen = ?bound.addresses.proxy, admin = ?bound.addresses.admin, threads,
         version = env!("CARGO_PKG_VERSION"), "gogeta is up"
     );
 
@@ -199,7 +201,7 @@ fn share(config: Config, pages: Pages) -> Result<(Arc<Shared>, Inbox, Option<Wri
         access_log,
         tls: transport::tls_config()
             .map_err(|error| StartError::System(format!("cannot set TLS up: {error}")))?,
-        loads: (0..config.threads).map(|_| AtomicUsize::new(0)).collect(),
+        guests: Guests::new(config.threads, config.max_connections, config.max_connections_per_client),
         held: AtomicUsize::new(0),
         config: ArcSwap::from_pointee(config),
     };
@@ -323,7 +325,7 @@ impl Running {
     }
 
     fn open(&self) -> usize {
-        self.shared.loads.iter().map(|load| load.load(Ordering::Relaxed)).sum()
+        self.shared.guests.count()
     }
 }
 

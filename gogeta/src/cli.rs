@@ -210,12 +210,34 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trusted_proxies: Option<Vec<IpNet>>,
 
+    /// Tell backends who asked by RFC 7239's Forwarded, too
+    #[arg(long, value_name = "BOOL", env = "GOGETA_FORWARDED", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "Requests")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forwarded: Option<bool>,
+    /// Keep X-Request-Id, or make one
+    #[arg(long, value_name = "BOOL", env = "GOGETA_REQUEST_ID", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "Requests")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<bool>,
+    /// What this proxy is called in Via; a request that came by it twice is refused (508) [default: gogeta]
+    #[arg(long, value_name = "NAME", env = "GOGETA_VIA", help_heading = "Requests")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
     /// Pass header fields on whose names have an underscore, which some backends take for a dash
     #[arg(long, value_name = "BOOL", env = "GOGETA_UNDERSCORE_HEADERS", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "Requests")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub underscore_headers: Option<bool>,
 
+    /// Clients' connections in all; beyond, new ones wait to be accepted [default: 10000]
+    #[arg(long, value_name = "N", env = "GOGETA_MAX_CONNECTIONS", help_heading = "Limits")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<usize>,
+    /// Connections from each address but those of trusted proxies; beyond, a 429 [default: 1000]
+    #[arg(long, value_name = "N", env = "GOGETA_MAX_CONNECTIONS_PER_CLIENT", help_heading = "Limits")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections_per_client: Option<usize>,
     /// Bytes that a request's head may have [default: 32768]
     #[arg(long, value_name = "BYTES", env = "GOGETA_MAX_HEAD", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]

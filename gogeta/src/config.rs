@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::{DefaultRobots, LogFormat, Options, ResolverType};
 use crate::proxy::gate::Limits;
+use crate::proxy::headers::{Rules, via};
 
 /// A time as people write it: `10` (seconds), `500ms`, `1m 30s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,14 +110,18 @@ pub struct Config {
     pub force_ssl: bool,
     /// The header that gets the original URL's root.
     pub url_header: Option<HeaderName>,
-    /// Pass header fields on whose names have an underscore.
-    pub underscore_headers: bool,
+    /// What becomes of header fields.
+    pub headers: Rules,
     /// Whose `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// All time-outs.
     pub timeouts: Timeouts,
     /// How much a request may have.
     pub limits: Limits,
+    /// Clients' connections in all.
+    pub max_connections: usize,
+    /// And from each address.
+    pub max_connections_per_client: usize,
     /// Idle connections kept for each instance and thread.
     pub upstream_idle_max: usize,
     /// Which engine carries parked connections.
@@ -255,6 +260,7 @@ impl TryFrom<Options> for Config {
             drain_delay: seconds(options.drain_delay, 0),
         };
         Ok(Self {
+            headers: rules(&options)?,
             listen: listen(&options)?,
             admin: admin(options.admin.as_deref())?,
             threads: threads(options.threads)?,
@@ -272,9 +278,14 @@ impl TryFrom<Options> for Config {
                 .filter(|name| !name.is_empty())
                 .map(url_header)
                 .transpose()?,
-            underscore_headers: options.underscore_headers.unwrap_or(false),
             trusted_proxies: options.trusted_proxies.unwrap_or_default(),
             timeouts,
+            max_connections: at_least("--max-connections", options.max_connections.unwrap_or(10_000), 1)?,
+            max_connections_per_client: at_least(
+                "--max-connections-per-client",
+                options.max_connections_per_client.unwrap_or(1000),
+                1,
+            )?,
             limits: Limits {
                 head: at_least("--max-head", options.max_head.unwrap_or(32 << 10), 1024)?,
                 fields: at_least("--max-headers", options.max_headers.unwrap_or(100), 10)?,
@@ -300,6 +311,19 @@ fn at_least(flag: &str, value: usize, least: usize) -> Result<usize, ConfigError
     } else {
         Ok(value)
     }
+}
+
+fn rules(options: &Options) -> Result<Rules, ConfigError> {
+    let name = options.via.clone().unwrap_or_else(|| "gogeta".to_owned());
+    let wrong =
+        || ConfigError(format!("--via must be a name of letters, digits, dots and dashes, not {name:?}"));
+    Ok(Rules {
+        underscores: options.underscore_headers.unwrap_or(false),
+        forwarded: options.forwarded.unwrap_or(false),
+        request_id: options.request_id.unwrap_or(false),
+        via: via::entry(&name).ok_or_else(wrong)?,
+        name,
+    })
 }
 
 fn positive(flag: &str, time: Duration) -> Result<Duration, ConfigError> {

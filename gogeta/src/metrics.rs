@@ -31,7 +31,9 @@ const BOUNDS: [u64; 14] = [
 ];
 
 /// Names under which errors are counted, so that a counter needs no map.
-const ERRORS: [&str; 26] = [
+const ERRORS: [&str; 28] = [
+    "too_many",
+    "circle",
     "line",
     "field",
     "framing",

@@ -32,7 +32,7 @@ pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) -> io::
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let open = {
         let shared = shared.clone();
-        move || shared.loads.iter().map(|load| load.load(Ordering::Relaxed)).sum()
+        move || shared.guests.count()
     };
     let registry = Arc::new(shared.metrics.registry(open));
     axum::serve(listener, router(Admin { shared, registry })).await

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::gate::Refusal;
-use super::headers::Peer;
+use super::headers::forwarded::Peer;
 use super::upgrade::Tunnel;
 use super::vitals::{Deadline, Vitals};
 use crate::config::Timeouts;

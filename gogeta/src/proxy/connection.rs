@@ -19,7 +19,7 @@ use super::body::Body;
 use super::client::Client;
 use super::downstream::Downstream;
 use super::gate::Refusal;
-use super::headers::Peer;
+use super::headers::forwarded::Peer;
 use super::service;
 use super::upgrade;
 use super::vitals::Deadline;

@@ -50,6 +50,9 @@ pub enum ProxyError {
     /// A header field asks for something that gogeta does not do.
     #[error("the expectation {0:?} cannot be met")]
     Expectation(String),
+    /// It has come by here before, twice.
+    #[error("the request runs in circles: it has come by this proxy twice already")]
+    Circle,
     /// The client did not send its body in time.
     #[error("the request's body did not come in time")]
     ClientStalled,
@@ -121,6 +124,7 @@ impl ProxyError {
             | Self::ClientStalled
             | Self::Refused(_)
             | Self::Expectation(_)
+            | Self::Circle
             | Self::UnknownDomain => Fault::Client,
             Self::NoService(_) | Self::NoRoutes => Fault::Us,
             Self::NotStarted { .. }
@@ -140,6 +144,7 @@ impl ProxyError {
             }
             Self::Method(_) => (Page::BadRequest, StatusCode::METHOD_NOT_ALLOWED),
             Self::Expectation(_) => (Page::BadRequest, StatusCode::EXPECTATION_FAILED),
+            Self::Circle => (Page::BadRequest, StatusCode::LOOP_DETECTED),
             Self::Refused(refusal) => {
                 (Page::BadRequest, StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST))
             }
@@ -188,6 +193,7 @@ impl ProxyError {
             | Self::ClientBody(_)
             | Self::Refused(_)
             | Self::Expectation(_)
+            | Self::Circle
             | Self::ClientStalled => {
                 let text = self.to_string();
                 let mut letters = text.chars();
@@ -207,6 +213,7 @@ impl ProxyError {
             Self::ClientStalled => "client_stalled",
             Self::Refused(refusal) => refusal.kind,
             Self::Expectation(_) => "expectation",
+            Self::Circle => "circle",
             Self::UnknownDomain => "unknown_domain",
             Self::NoService(_) => "no_service",
             Self::NotStarted { .. } => "not_started",

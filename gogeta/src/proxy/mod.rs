@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! server      a connection is accepted and goes to a worker: a thread with a runtime and pools of its own
+//!   guests      who is connected: how many in all, from each address, on each worker
 //! connection  its task: hyper reads a head, deadlines watch over it
 //!   downstream  the client's socket; gate: judges every byte before hyper sees it
 //! service     respond(): one straight way down, and a page for whatever went wrong on it
@@ -28,6 +29,7 @@ pub mod downstream;
 pub mod error;
 pub mod forward;
 pub mod gate;
+pub mod guests;
 pub mod headers;
 pub mod listener;
 pub mod pool;

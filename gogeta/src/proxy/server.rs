@@ -7,7 +7,6 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::guests::{Guest, Place};
 use super::vitals::Clock;
 use super::worker::{Shared, Worker};
 use super::{connection, listener};
@@ -24,7 +24,7 @@ use crate::task_dump;
 #[derive(Debug)]
 pub enum Command {
     /// Serve this client, which another worker accepted.
-    Serve(StdStream, SocketAddr, Counted),
+    Serve(StdStream, SocketAddr, Guest),
     /// Say what every task waits for.
     Dump(oneshot::Sender<String>),
 }
@@ -155,7 +155,7 @@ impl Start {
         worker.ward.wake_all();
         let done = async {
             // Through an open door of another worker a client can still be handed to this one.
-            while self.doors.strong_count() > 0 || worker.load().load(Ordering::Acquire) > 0 {
+            while self.doors.strong_count() > 0 || worker.shared.guests.of_worker(worker.index) > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -171,37 +171,13 @@ impl Start {
 }
 
 impl Worker {
-    fn load(&self) -> &AtomicUsize {
-        &self.shared.loads[self.index]
-    }
-
     /// Serves a client in a task of its own.
-    fn admit(self: &Rc<Self>, stream: TcpStream, address: SocketAddr, counted: Counted) {
+    fn admit(self: &Rc<Self>, stream: TcpStream, address: SocketAddr, guest: Guest) {
         let worker = self.clone();
         tokio::task::spawn_local(async move {
             connection::serve(worker, stream, address).await;
-            drop(counted);
+            drop(guest);
         });
-    }
-}
-
-/// A connection, as long as it counts for its worker: from when it is meant for it, not only when it gets there.
-#[derive(Debug)]
-pub struct Counted {
-    shared: Arc<Shared>,
-    index: usize,
-}
-
-impl Counted {
-    fn new(shared: &Arc<Shared>, index: usize) -> Self {
-        shared.loads[index].fetch_add(1, Ordering::AcqRel);
-        Self { shared: shared.clone(), index }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.shared.loads[self.index].fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -220,13 +196,18 @@ impl Door {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "cannot accept"),
         };
+        let guests = self.worker.shared.guests.clone();
         loop {
-            let accepted = tokio::select! {
+            // Without a place nobody is accepted: at the bound, clients wait in the kernel's queue.
+            let next = async { (guests.place().await, listener.accept().await) };
+            let next = tokio::select! {
                 biased;
                 _ = self.stage.wait_for(|stage| *stage != Stage::Open) => break,
-                accepted = listener.accept() => accepted,
+                next = next => next,
             };
-            self.welcome(accepted).await;
+            if let (Some(place), accepted) = next {
+                self.welcome(place, accepted).await;
+            }
         }
         // From here on, whoever is admitted is told that this is the last answer.
         self.worker.draining.set(true);
@@ -244,7 +225,11 @@ impl Door {
             match listener.accept() {
                 Ok((stream, address)) => {
                     stream.set_nonblocking(true)?;
-                    self.welcome(TcpStream::from_std(stream).map(|stream| (stream, address))).await;
+                    let accepted = TcpStream::from_std(stream).map(|stream| (stream, address));
+                    match self.worker.shared.guests.place_now() {
+                        Some(place) => self.welcome(place, accepted).await,
+                        None => drop(accepted),
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if is_of_the_connection(&error) => {}
@@ -253,7 +238,7 @@ impl Door {
         }
     }
 
-    async fn welcome(&self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+    async fn welcome(&self, place: Place, accepted: io::Result<(TcpStream, SocketAddr)>) {
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if is_of_the_connection(&error) => return,
@@ -270,37 +255,34 @@ impl Door {
             tracing::debug!(%error, client = %address, "cannot set TCP_NODELAY");
         }
         self.worker.metrics.connection();
-        match self.idler() {
-            Some(other) => {
-                let counted = Counted::new(&self.worker.shared, other);
-                let handed = stream.into_std().map(|stream| Command::Serve(stream, address, counted));
-                match handed {
-                    Ok(command) => drop(self.mailboxes[other].send(command)),
-                    Err(error) => tracing::warn!(%error, client = %address, "cannot hand a connection over"),
+        let Worker { shared, index, .. } = &*self.worker;
+        let from = address.ip().to_canonical();
+        let trusted = shared.config.load().trusted_proxies.iter().any(|network| network.contains(&from));
+        let Some(guest) = shared.guests.admit(place, *index, (!trusted).then_some(from)) else {
+            self.worker.metrics.error("too_many");
+            tracing::debug!(client = %address, "too many connections from this address (--max-connections-per-client)");
+            return turn_away(&stream);
+        };
+        let open = !self.worker.draining.get() && *self.stage.borrow() == Stage::Open;
+        match shared.guests.idler_than(*index).filter(|_| open) {
+            Some(other) => match stream.into_std() {
+                Ok(stream) => {
+                    let command = Command::Serve(stream, address, guest.moved_to(other));
+                    drop(self.mailboxes[other].send(command));
                 }
-            }
-            None => {
-                let counted = Counted::new(&self.worker.shared, self.worker.index);
-                self.worker.admit(stream, address, counted);
-            }
+                Err(error) => tracing::warn!(%error, client = %address, "cannot hand a connection over"),
+            },
+            None => self.worker.admit(stream, address, guest),
         }
     }
+}
 
-    /// The worker with the fewest connections, if it has clearly fewer than this one.
-    fn idler(&self) -> Option<usize> {
-        if self.worker.draining.get() || *self.stage.borrow() != Stage::Open {
-            return None;
-        }
-        let loads = &self.worker.shared.loads;
-        let mine = loads[self.worker.index].load(Ordering::Relaxed);
-        let (index, least) = loads
-            .iter()
-            .map(|load| load.load(Ordering::Relaxed))
-            .enumerate()
-            .min_by_key(|(_, load)| *load)?;
-        // Handing over costs a wake-up, so a small difference on a busy worker stays.
-        (mine > least && mine - least > mine / 16).then_some(index)
-    }
+/// Says that there are too many, without waiting for whether it is heard.
+fn turn_away(stream: &TcpStream) {
+    let answer =
+        b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
+    // A new socket has room for so little.
+    let _ = stream.try_write(answer);
 }
 
 /// Errors that say something about one client, not about us (accept(2)).
@@ -312,8 +294,8 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 async fn read_mail(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Command>) {
     while let Some(command) = mailbox.recv().await {
         match command {
-            Command::Serve(stream, address, counted) => match TcpStream::from_std(stream) {
-                Ok(stream) => worker.admit(stream, address, counted),
+            Command::Serve(stream, address, guest) => match TcpStream::from_std(stream) {
+                Ok(stream) => worker.admit(stream, address, guest),
                 Err(error) => tracing::warn!(%error, client = %address, "cannot take a connection over"),
             },
             Command::Dump(reply) => {

@@ -20,10 +20,11 @@ use super::client::Client;
 use super::error::{Fault, ProxyError};
 use super::forward::{Answer, Destination, Inbound, forward};
 use super::gate::Refusal;
+use super::headers::{self, forwarded, via};
 use super::record::Record;
 use super::upgrade::{self, Tunnel};
+use super::vet;
 use super::worker::Worker;
-use super::{headers, vet};
 use crate::balance::{self, Pick};
 use crate::cli::DefaultRobots;
 use crate::metrics::Class;
@@ -35,6 +36,7 @@ use crate::routes::table::Route;
 use crate::status::State;
 
 const GOGETA_PAGE: HeaderName = HeaderName::from_static("x-gogeta-page");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ROBOTS_DISALLOW: &str = "User-agent: *\nDisallow: /";
 /// How long a browser should wait before it asks for a starting service again, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 5;
@@ -44,6 +46,9 @@ pub async fn respond(worker: Rc<Worker>, client: Rc<Client>, request: Request<In
     client.begin();
     worker.refresh();
     let mut request = request.map(Some);
+    if worker.config().headers.request_id && !request.headers().contains_key(REQUEST_ID) {
+        request.headers_mut().insert(REQUEST_ID, worker.request_id());
+    }
     let mut record = Record::begin(&worker, &client, &request);
     let asked = Asked::of(&request);
     let outcome = handle(&worker, &client, &mut request, &mut record).await;
@@ -70,10 +75,13 @@ async fn handle(
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
     let host = vet::host_of(request)?;
+    if via::is_a_circle(request.headers(), &worker.config().headers.name) {
+        return Err(ProxyError::Circle);
+    }
     if let Some(picture) = picture(worker, request) {
         return Ok(picture);
     }
-    if worker.config().force_ssl && !headers::came_by_https(request.headers()) {
+    if worker.config().force_ssl && !forwarded::came_by_https(request.headers()) {
         return Ok(to_https(&host, request.uri()));
     }
     let mut hold = Hold::new(worker);
@@ -89,7 +97,7 @@ async fn handle(
             Route::Uri { domain, target } => {
                 record.class = Class::Uri;
                 if domain.is_some_and(|domain| domain.config.force_ssl == Some(true))
-                    && !headers::came_by_https(request.headers())
+                    && !forwarded::came_by_https(request.headers())
                 {
                     return Ok(to_https(&host, request.uri()));
                 }
@@ -99,7 +107,7 @@ async fn handle(
         };
         record.class = Class::Service;
         if domain.is_some_and(|domain| domain.config.force_ssl == Some(true))
-            && !headers::came_by_https(request.headers())
+            && !forwarded::came_by_https(request.headers())
         {
             return Ok(to_https(&host, request.uri()));
         }
@@ -188,17 +196,17 @@ async fn send(
     let asked = request.extensions_mut().remove().and_then(|AskedHost(host)| host);
     let url_root = config.url_header.as_ref().and_then(|name| {
         let host = asked.as_ref().or_else(|| request.headers().get(HOST))?;
-        Some((name, headers::url_root(request.headers(), host)?))
+        Some((name, forwarded::url_root(request.headers(), host)?))
     });
     // What a trusted proxy says of the host goes on as it came.
-    let told = client.peer.trusted && request.headers().contains_key(headers::forwarded::HOST);
+    let told = client.peer.trusted && request.headers().contains_key(forwarded::HOST);
     let bodiless = request.body().as_ref().is_none_or(Incoming::is_end_stream);
     if !bodiless {
         // A tunnel begins behind the request; the rest of a body would be its first bytes (RFC 9110, 7.8).
         request.headers_mut().remove(UPGRADE);
     }
     let empty_body = bodiless && request.headers().contains_key(CONTENT_LENGTH);
-    let protocol = headers::to_upstream(request.headers_mut(), &client.peer, port, config.underscore_headers);
+    let protocol = headers::to_upstream(request.headers_mut(), &client.peer, port, &config.headers);
     if empty_body {
         // Of no body and an empty one hyper makes the same; some servers ask a POST for its length (RFC 9110, 8.6).
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -207,7 +215,7 @@ async fn send(
         request.headers_mut().insert(name, root);
     }
     if let Some(host) = asked.filter(|_| !told) {
-        request.headers_mut().insert(headers::forwarded::HOST, host);
+        request.headers_mut().insert(forwarded::HOST, host);
     }
     request.extensions_mut().clear();
     *request.version_mut() = Version::HTTP_11;
@@ -350,14 +358,17 @@ fn empty(status: StatusCode) -> Response<Body> {
 }
 
 /// What a page needs to know of its request, kept while the request is away.
+#[derive(Default)]
 struct Asked {
     accept: Option<HeaderValue>,
     host: Option<HeaderValue>,
+    id: Option<HeaderValue>,
 }
 
 impl Asked {
     fn of(request: &Inbound) -> Self {
-        Self { accept: request.headers().get(ACCEPT).cloned(), host: request.headers().get(HOST).cloned() }
+        let field = |name: HeaderName| request.headers().get(name).cloned();
+        Self { accept: field(ACCEPT), host: field(HOST), id: field(REQUEST_ID) }
     }
 }
 
@@ -392,7 +403,7 @@ fn error_page(worker: &Worker, client: &Client, asked: &Asked, error: &ProxyErro
         service,
         instance,
         retry_after,
-        request_id: "",
+        request_id: asked.id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or(""),
         detail: &error.detail(),
     };
     let mut response = page_response(worker, page, format, &facts);
@@ -413,7 +424,7 @@ fn error_page(worker: &Worker, client: &Client, asked: &Asked, error: &ProxyErro
 /// The bytes that answer a request which the gate did not let pass: hyper never saw it.
 pub fn refuse(worker: &Worker, client: &Client, refusal: Refusal) -> Vec<u8> {
     let error = ProxyError::Refused(refusal);
-    tell(worker, client, &Asked { accept: None, host: None }, &error);
+    tell(worker, client, &Asked::default(), &error);
     let (page, status) = error.page(false);
     let reason = pages::reason(status);
     let detail = error.detail();

@@ -1,13 +1,17 @@
 //! What all workers share, and what each has for itself.
 
 use std::cell::{Cell, RefCell};
+use std::hash::BuildHasher as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use arc_swap::ArcSwap;
+use foldhash::quality::RandomState;
+use http::HeaderValue;
 use tokio::sync::watch;
 
+use super::guests::Guests;
 use super::pool::Pool;
 use super::vitals::Ward;
 use crate::access_log::{AccessLog, Buffer};
@@ -40,8 +44,8 @@ pub struct Shared {
     pub access_log: Option<AccessLog>,
     /// TLS to upstreams.
     pub tls: Arc<rustls::ClientConfig>,
-    /// Open client connections of each worker.
-    pub loads: Box<[AtomicUsize]>,
+    /// Who is connected.
+    pub guests: Arc<Guests>,
     /// Requests held for starting instances.
     pub held: AtomicUsize,
 }
@@ -79,6 +83,7 @@ pub struct Worker {
     /// Whether it is on its way out.
     pub draining: Cell<bool>,
     log_budget: Cell<u32>,
+    ids: (RandomState, Cell<u64>),
     config: RefCell<Local<Config>>,
     timeouts: RefCell<Rc<Timeouts>>,
     routes: RefCell<Local<RouteTable>>,
@@ -98,6 +103,7 @@ impl Worker {
             config: RefCell::new(Rc::new(config)),
             draining: Cell::new(false),
             log_budget: Cell::new(LOG_BUDGET),
+            ids: (RandomState::default(), Cell::new(0)),
             routes: RefCell::new(Rc::new(shared.routes.load_full())),
             shared,
         })
@@ -112,6 +118,15 @@ impl Worker {
             tracing::warn!("more requests fail than can be logged; gogeta_errors_total counts them all");
         }
         left > 1
+    }
+
+    /// An id that no other request has: hardly to be guessed, and not meant as a secret.
+    pub fn request_id(&self) -> HeaderValue {
+        let (hasher, counter) = &self.ids;
+        let count = counter.get() + 1;
+        counter.set(count);
+        let id = format!("{:016x}{:016x}", hasher.hash_one(count), hasher.hash_one((self.index, count)));
+        HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
     }
 
     /// What gogeta runs with, as of the last [`refresh`](Self::refresh).

@@ -2,31 +2,15 @@
 //!
 //! Pure: `http` types in and out.
 
-use std::net::IpAddr;
+pub mod forwarded;
+pub mod via;
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use ipnet::IpNet;
 
-/// The headers by which a backend learns who asked for what.
-pub mod forwarded {
-    use http::HeaderName;
-
-    /// The client's address, appended by each proxy.
-    pub const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-    /// `http` or `https`.
-    pub const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-    /// The Host that the client asked for.
-    pub const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-    /// The port that the client asked.
-    pub const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-    /// The client's address, alone.
-    pub const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-    /// RFC 7239's form of them all.
-    pub const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
-}
+use self::forwarded::Peer;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY: HeaderName = HeaderName::from_static("proxy");
@@ -44,30 +28,8 @@ const NOT_NOMINABLE: [HeaderName; 10] = [
     forwarded::PORT,
     forwarded::REAL_IP,
     forwarded::FORWARDED,
-    http::header::VIA,
+    VIA,
 ];
-
-/// What gogeta knows of a client, made once a connection.
-#[derive(Debug, Clone)]
-pub struct Peer {
-    /// Its address, as a header's value.
-    pub address: HeaderValue,
-    /// Whether it is a proxy whose `X-Forwarded-*` are believed.
-    pub trusted: bool,
-}
-
-impl Peer {
-    /// The peer at an address.
-    pub fn new(address: IpAddr, trusted: &[IpNet]) -> Self {
-        // IPv4 clients of an IPv6 socket are IPv4 clients.
-        let address = address.to_canonical();
-        Self {
-            address: HeaderValue::from_str(&address.to_string())
-                .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
-            trusted: trusted.iter().any(|network| network.contains(&address)),
-        }
-    }
-}
 
 /// Which fields that need care a head has. One look at each name instead of a look-up for each rule: most heads
 /// have none of them.
@@ -108,16 +70,31 @@ impl Survey {
     }
 }
 
+/// What the operator decides about header fields.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Names with an underscore go on.
+    pub underscores: bool,
+    /// RFC 7239's `Forwarded` is written.
+    pub forwarded: bool,
+    /// `X-Request-Id` is kept, or made.
+    pub request_id: bool,
+    /// What we are called in `Via`.
+    pub name: String,
+    /// What we add to `Via`.
+    pub via: HeaderValue,
+}
+
 /// Makes a client's header fields those of the request to its upstream. Framing is deleted: the side that writes
 /// the request makes its own.
 ///
-/// `port` is the one in the request's Host; names with an underscore stay if `underscores` says so. Gives the protocol to upgrade to, where the client asked for one that
+/// `port` is the one in the request's Host. Gives the protocol to upgrade to, where the client asked for one that
 /// may be relayed.
 pub fn to_upstream(
     headers: &mut HeaderMap,
     peer: &Peer,
     port: Option<u16>,
-    underscores: bool,
+    rules: &Rules,
 ) -> Option<HeaderValue> {
     let survey = Survey::of(headers);
     let upgrade = if survey.upgrade { take_upgrade(headers) } else { None };
@@ -133,13 +110,18 @@ pub fn to_upstream(
             headers.remove(forwarded::FORWARDED);
         }
     }
-    if survey.underscore && !underscores {
+    if survey.underscore && !rules.underscores {
         drop_underscores(headers);
     }
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    set_forwarded(headers, peer, port);
+    if rules.forwarded {
+        let host = headers.get(HOST).cloned();
+        forwarded::append_element(headers, peer, host.as_ref());
+    }
+    forwarded::set(headers, peer, port);
+    headers.append(VIA, rules.via.clone());
     if let Some(protocol) = &upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol.clone());
@@ -229,71 +211,10 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Who asked for what. From a trusted proxy the fields are kept, and the list of addresses appended to; what
-/// anyone else says of himself is replaced.
-fn set_forwarded(headers: &mut HeaderMap, peer: &Peer, port: Option<u16>) {
-    let host = headers.get(HOST).cloned();
-    if peer.trusted {
-        append_address(headers, peer);
-        keep_or_insert(headers, forwarded::REAL_IP, || Some(peer.address.clone()));
-        keep_or_insert(headers, forwarded::PROTO, || Some(HeaderValue::from_static("http")));
-        let default = if came_by_https(headers) { 443 } else { 80 };
-        keep_or_insert(headers, forwarded::PORT, || Some(port.unwrap_or(default).into()));
-        keep_or_insert(headers, forwarded::HOST, || host);
-        return;
-    }
-    headers.insert(forwarded::FOR, peer.address.clone());
-    headers.insert(forwarded::REAL_IP, peer.address.clone());
-    headers.insert(forwarded::PROTO, HeaderValue::from_static("http"));
-    headers.insert(forwarded::PORT, port.map_or(HeaderValue::from_static("80"), HeaderValue::from));
-    match host {
-        Some(host) => headers.insert(forwarded::HOST, host),
-        None => headers.remove(forwarded::HOST),
-    };
-}
-
-fn keep_or_insert(headers: &mut HeaderMap, name: HeaderName, value: impl FnOnce() -> Option<HeaderValue>) {
-    if !headers.contains_key(&name)
-        && let Some(value) = value()
-    {
-        headers.insert(name, value);
-    }
-}
-
-/// Appends the peer to `X-Forwarded-For`, as one line (RFC 9110, 5.3).
-fn append_address(headers: &mut HeaderMap, peer: &Peer) {
-    let mut list: Vec<u8> = Vec::new();
-    for line in headers.get_all(forwarded::FOR) {
-        list.extend_from_slice(line.as_bytes());
-        list.extend_from_slice(b", ");
-    }
-    list.extend_from_slice(peer.address.as_bytes());
-    let value = HeaderValue::from_bytes(&list).unwrap_or_else(|_| peer.address.clone());
-    headers.insert(forwarded::FOR, value);
-}
-
-/// Whether the client says that it came by https, by way of the proxy before us.
-pub fn came_by_https(headers: &HeaderMap) -> bool {
-    headers.get(forwarded::PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
-}
-
-/// The root of the URL that was asked of `host`, as the original gogeta gave it: from what the proxy before us says, trusted or not,
-/// for whoever asks for this header has one there. The port is left out where it is the scheme's own.
-pub fn url_root(headers: &HeaderMap, host: &HeaderValue) -> Option<HeaderValue> {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = crate::routes::host::parse(host.to_str().ok()?).ok()?;
-    let proto = if came_by_https(headers) { "https" } else { "http" };
-    let given = text(forwarded::PORT).and_then(|port| port.parse().ok());
-    let root = match (proto, given.or(host.port)) {
-        (_, None) | ("https", Some(443)) | ("http", Some(80)) => format!("{proto}://{}/", host.host),
-        (_, Some(port)) => format!("{proto}://{}:{port}/", host.host),
-    };
-    HeaderValue::from_str(&root).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ipnet::IpNet;
 
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -307,6 +228,11 @@ mod tests {
         let trusted: Vec<IpNet> =
             if trusted { vec!["10.0.0.0/8".parse().expect("a network")] } else { vec![] };
         Peer::new("10.1.2.3".parse().expect("an address"), &trusted)
+    }
+
+    fn rules() -> Rules {
+        let via = HeaderValue::from_static("1.1 gogeta");
+        Rules { underscores: false, forwarded: false, request_id: false, name: "gogeta".to_owned(), via }
     }
 
     fn lines(headers: &HeaderMap) -> Vec<String> {
@@ -364,14 +290,14 @@ mod tests {
     #[test]
     fn upgrades() {
         let asks =
-            |lines: &[(&str, &str)]| to_upstream(&mut headers(lines), &peer(false), None, false).is_some();
+            |lines: &[(&str, &str)]| to_upstream(&mut headers(lines), &peer(false), None, &rules()).is_some();
         assert!(asks(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]));
         assert!(!asks(&[("upgrade", "websocket")]), "without Connection");
         assert!(!asks(&[("connection", "upgrade"), ("upgrade", "h2c")]), "h2c");
         assert!(!asks(&[("connection", "upgrade"), ("upgrade", "websocket, h2c")]), "a list");
         assert!(!asks(&[("connection", "upgrade"), ("upgrade", "websocket"), ("upgrade", "x")]), "two");
         let mut plain = headers(&[("upgrade", "websocket"), ("http2-settings", "x")]);
-        to_upstream(&mut plain, &peer(false), None, false);
+        to_upstream(&mut plain, &peer(false), None, &rules());
         assert!(!plain.contains_key(UPGRADE) && !plain.contains_key(CONNECTION));
     }
 
@@ -385,11 +311,12 @@ mod tests {
             ("forwarded", "for=6.6.6.6"),
         ];
         let mut from_anyone = headers(&forged);
-        to_upstream(&mut from_anyone, &peer(false), Some(7777), false);
+        to_upstream(&mut from_anyone, &peer(false), Some(7777), &rules());
         assert_eq!(
             lines(&from_anyone),
             [
                 "host: a.test",
+                "via: 1.1 gogeta",
                 "x-forwarded-for: 10.1.2.3",
                 "x-forwarded-host: a.test",
                 "x-forwarded-port: 7777",
@@ -399,12 +326,13 @@ mod tests {
         );
         let mut from_a_proxy = headers(&forged);
         from_a_proxy.append(forwarded::FOR, HeaderValue::from_static("7.7.7.7"));
-        to_upstream(&mut from_a_proxy, &peer(true), None, false);
+        to_upstream(&mut from_a_proxy, &peer(true), None, &rules());
         assert_eq!(
             lines(&from_a_proxy),
             [
                 "forwarded: for=6.6.6.6",
                 "host: a.test",
+                "via: 1.1 gogeta",
                 "x-forwarded-for: 6.6.6.6, 7.7.7.7, 10.1.2.3",
                 "x-forwarded-host: a.test",
                 "x-forwarded-port: 443",
@@ -422,7 +350,7 @@ mod tests {
             ("proxy", "evil"),
             ("te", "gzip, trailers"),
         ]);
-        to_upstream(&mut headers, &peer(false), None, false);
+        to_upstream(&mut headers, &peer(false), None, &rules());
         assert_eq!(headers.get(forwarded::FOR), Some(&HeaderValue::from_static("10.1.2.3")));
         assert_eq!(headers.get(TE), Some(&HeaderValue::from_static("trailers")));
         assert!(!headers.contains_key("proxy") && !headers.contains_key(CONNECTION));
@@ -432,7 +360,7 @@ mod tests {
     fn underscores_are_an_alias_of_dashes_for_some() {
         let with = |underscores| {
             let mut headers = headers(&[("host", "a.test"), ("x_forwarded_for", "6.6.6.6"), ("a_b", "1")]);
-            to_upstream(&mut headers, &peer(false), None, underscores);
+            to_upstream(&mut headers, &peer(false), None, &Rules { underscores, ..rules() });
             headers.keys().filter(|name| name.as_str().contains('_')).count()
         };
         assert_eq!((with(false), with(true)), (0, 2));
@@ -449,7 +377,7 @@ mod tests {
     fn the_root_of_the_original_url() {
         let root = |lines: &[(&str, &str)]| {
             let lines = headers(lines);
-            let root = url_root(&lines, lines.get(HOST)?)?;
+            let root = forwarded::url_root(&lines, lines.get(HOST)?)?;
             root.to_str().map(str::to_owned).ok()
         };
         let https = [("host", "a.test"), ("x-forwarded-proto", "https"), ("x-forwarded-port", "443")];
