@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
@@ -117,14 +117,15 @@ impl UpstreamBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         // Nothing comes out of the body but what the connection put in, and that is driven here: so the body need
         // wake nobody, only the connection's socket.
-        let mut nobody = Context::from_waker(Waker::noop());
-        let mut outcome = Pin::new(&mut self.incoming).poll_frame(&mut nobody);
-        if outcome.is_pending()
-            && let Some(connection) = &mut self.connection
-        {
+        let Self { incoming, connection, .. } = self;
+        let Some(connection) = connection else {
+            return Pin::new(incoming).poll_frame(cx);
+        };
+        let mut outcome = connection.ask(|nobody| Pin::new(&mut *incoming).poll_frame(nobody));
+        if outcome.is_pending() {
             // Asking made room for the connection to read on.
             connection.drive(cx);
-            outcome = Pin::new(&mut self.incoming).poll_frame(&mut nobody);
+            outcome = connection.ask(|nobody| Pin::new(&mut *incoming).poll_frame(nobody));
         }
         match &outcome {
             Poll::Ready(None) => self.complete = true,

@@ -6,8 +6,9 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,10 +27,50 @@ pub struct UpstreamConnection {
     sender: SendRequest<ClientBody>,
     connection: Connection<TokioIo<Transport>, ClientBody>,
     upstream: Arc<Upstream>,
+    bell: Arc<Bell>,
+    waker: Waker,
     ended: bool,
     idle_since: Instant,
     /// Whether it has carried a request before.
     pub reused: bool,
+}
+
+/// Whom a connection's socket wakes: whoever drives the connection now.
+///
+/// hyper keeps the waker that a connection was polled with in several places. This one stays the same, so that
+/// it is never copied there anew, and can be muted.
+#[derive(Debug)]
+struct Bell {
+    owner: Mutex<Waker>,
+    muted: AtomicBool,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self { owner: Mutex::new(Waker::noop().clone()), muted: AtomicBool::new(false) }
+    }
+}
+
+impl Bell {
+    fn ring_for(&self, waker: &Waker) {
+        let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+        if !owner.will_wake(waker) {
+            owner.clone_from(waker);
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Everything that rings it lives on one thread; the types only do not know.
+        if !self.muted.load(Ordering::Relaxed) {
+            self.owner.lock().unwrap_or_else(PoisonError::into_inner).wake_by_ref();
+        }
+    }
 }
 
 /// Why a request got no response on a connection.
@@ -49,10 +90,13 @@ impl UpstreamConnection {
     /// hyper's reason; nothing has been sent.
     pub async fn new(transport: Transport, upstream: Arc<Upstream>) -> Result<Box<Self>, hyper::Error> {
         let (sender, connection) = Builder::new().handshake(TokioIo::new(transport)).await?;
+        let bell = Arc::new(Bell::default());
         Ok(Box::new(Self {
             sender,
             connection,
             upstream,
+            waker: bell.clone().into(),
+            bell,
             ended: false,
             idle_since: Instant::now(),
             reused: false,
@@ -75,10 +119,12 @@ impl UpstreamConnection {
         expired: impl Fn() -> bool,
     ) -> Result<Response<Incoming>, Exchange> {
         let mut response = std::pin::pin!(self.sender.try_send_request(request));
-        let (connection, ended) = (&mut self.connection, &mut self.ended);
+        let (connection, ended, bell) = (&mut self.connection, &mut self.ended, &self.bell);
+        let mut inner = Context::from_waker(&self.waker);
         std::future::poll_fn(|cx| {
             let mut broken = None;
-            if !*ended && let Poll::Ready(outcome) = connection.poll_without_shutdown(cx) {
+            bell.ring_for(cx.waker());
+            if !*ended && let Poll::Ready(outcome) = connection.poll_without_shutdown(&mut inner) {
                 *ended = true;
                 broken = outcome.err();
             }
@@ -102,16 +148,33 @@ impl UpstreamConnection {
 
     /// Does what can be done now: reads, writes, feeds bodies.
     pub fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.ended && self.connection.poll_without_shutdown(cx).is_ready() {
+        self.bell.ring_for(cx.waker());
+        let mut inner = Context::from_waker(&self.waker);
+        if !self.ended && self.connection.poll_without_shutdown(&mut inner).is_ready() {
             self.ended = true;
         }
     }
 
+    /// Asks the body of this connection's response for more. That wakes nobody: who asks drives the connection
+    /// next, if nothing was there.
+    pub fn ask<T>(&self, question: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        self.bell.muted.store(true, Ordering::Relaxed);
+        let answer = question(&mut Context::from_waker(Waker::noop()));
+        self.bell.muted.store(false, Ordering::Relaxed);
+        answer
+    }
+
     /// Whether it could take a request: it is open, and nothing is left on it.
     fn is_ready(&mut self) -> bool {
-        // Polled for nobody: this also takes the last request's waker out of it.
         self.drive(&mut Context::from_waker(Waker::noop()));
         !self.ended && self.sender.is_ready()
+    }
+
+    /// Whether its exchange is over and it may be kept. What may still come is looked for before the next request
+    /// is written: hyper reads first.
+    fn is_done(&mut self) -> bool {
+        self.bell.ring_for(Waker::noop());
+        (!self.ended && self.sender.is_ready()) || self.is_ready()
     }
 
     /// After a 101: the bare transport, and what came behind the response's head.
@@ -164,22 +227,17 @@ impl Pool {
         Self { idle: RefCell::default(), limit, lifetime }
     }
 
-    /// An idle connection to that upstream: the one used last, since it is the likeliest to be alive.
+    /// An idle connection to that upstream: the one used last, since it is the likeliest to be alive. Whether it
+    /// is shows before anything is written to it.
     pub fn take(&self, upstream: &Upstream) -> Option<Box<UpstreamConnection>> {
         let mut idle = self.idle.borrow_mut();
-        let connections = &mut idle.get_mut(&upstream.id)?.connections;
-        while let Some(mut connection) = connections.pop() {
-            if connection.is_ready() {
-                return Some(connection);
-            }
-        }
-        None
+        idle.get_mut(&upstream.id)?.connections.pop()
     }
 
     /// Keeps a connection whose exchange is over, if it can carry another: the response was read to its end and
     /// nothing follows it, and the request was sent whole.
     pub fn put(&self, mut connection: Box<UpstreamConnection>) {
-        if !connection.is_ready() || self.lifetime.is_zero() {
+        if self.lifetime.is_zero() || !connection.is_done() {
             return;
         }
         connection.idle_since = Instant::now();
