@@ -40,8 +40,16 @@ pub struct Line<'a> {
     pub status: u16,
     /// Bytes of the response's body.
     pub sent: u64,
+    /// Bytes of the request's body.
+    pub received: u64,
     /// From the request's head to the response's last byte.
     pub took: Duration,
+    /// From asking the instance to its response's head.
+    pub upstream_took: Option<Duration>,
+    /// How often it was tried again.
+    pub retries: u8,
+    /// The request's id, where it has one.
+    pub id: &'a str,
     /// The instance that answered.
     pub upstream: &'a str,
     /// The Referer field.
@@ -234,6 +242,11 @@ fn json(line: &Line<'_>, now: OffsetDateTime) -> String {
         "target": line.target,
         "status": line.status,
         "bytes_sent": line.sent,
+        "bytes_received": line.received,
+        "upstream_duration": line.upstream_took.map(|took| took.as_secs_f64()),
+        "retries": line.retries,
+        "engine": "relay",
+        "request_id": line.id,
         "duration": line.took.as_secs_f64(),
         "upstream": line.upstream,
         "referer": line.referer,
@@ -255,7 +268,11 @@ mod tests {
             target: "/x\"y",
             status: 200,
             sent: 12,
+            received: 0,
             took: Duration::from_millis(5),
+            upstream_took: Some(Duration::from_millis(4)),
+            retries: 0,
+            id: "",
             upstream: "127.0.0.1:80",
             referer: "",
             agent: "evil\n\"agent",

@@ -17,35 +17,36 @@ pub enum Pick<'a> {
 
 /// The next started instance, round robin; or the best that can be said where none is started.
 pub fn pick(service: &Service) -> Pick<'_> {
-    next(service, None)
+    let turn = if service.ring.is_empty() { 0 } else { service.cursor.fetch_add(1, Ordering::Relaxed) };
+    match from(service, turn, None) {
+        Some((instance, upstream)) => Pick::Instance(instance, upstream),
+        None => {
+            let (state, instance) = best(service);
+            Pick::Page(state, instance)
+        }
+    }
 }
 
-/// The next started instance other than `failed`, for a retry.
+/// The next started instance other than `failed`, for a retry. It takes nobody's turn: if it did, every first try
+/// of two instances would go to the failed one.
 pub fn pick_other<'a>(
     service: &'a Service,
     failed: &Upstream,
 ) -> Option<(&'a Arc<Instance>, &'a Arc<Upstream>)> {
-    match next(service, Some(failed)) {
-        Pick::Instance(instance, upstream) if upstream.id != failed.id => Some((instance, upstream)),
-        _ => None,
-    }
+    from(service, service.cursor.load(Ordering::Relaxed), Some(failed))
 }
 
-fn next<'a>(service: &'a Service, avoid: Option<&Upstream>) -> Pick<'a> {
-    // One turn is taken, and those after it are looked at: taking more of them, while others do the same, could
-    // meet the avoided one each time.
-    let turn = if service.ring.is_empty() { 0 } else { service.cursor.fetch_add(1, Ordering::Relaxed) };
-    for offset in 0..service.ring.len() {
-        let turn = turn.wrapping_add(offset) % service.ring.len();
-        let instance = &service.instances[usize::from(service.ring[turn])];
-        if let Some(upstream) = &instance.upstream
-            && avoid.is_none_or(|avoid| avoid.id != upstream.id)
-        {
-            return Pick::Instance(instance, upstream);
-        }
-    }
-    let (state, instance) = best(service);
-    Pick::Page(state, instance)
+/// The first instance from a turn on that is not the one to avoid.
+fn from<'a>(
+    service: &'a Service,
+    turn: usize,
+    avoid: Option<&Upstream>,
+) -> Option<(&'a Arc<Instance>, &'a Arc<Upstream>)> {
+    let turns = (0..service.ring.len()).map(|offset| turn.wrapping_add(offset) % service.ring.len());
+    let instances = turns.map(|turn| &service.instances[usize::from(service.ring[turn])]);
+    instances
+        .filter_map(|instance| Some((instance, instance.upstream.as_ref()?)))
+        .find(|(_, upstream)| avoid.is_none_or(|avoid| avoid.id != upstream.id))
 }
 
 /// The state that a service is in, as a visitor would see it; takes nobody's turn.
@@ -213,6 +214,7 @@ mod tests {
         let Pick::Instance(_, first) = pick(&two) else { panic!("one is started") };
         let (other, _) = pick_other(&two, first).expect("there are two");
         assert_eq!(&*other.index, "2");
+        assert_eq!(turns(&two, 3), "212", "and takes nobody's turn");
         let one = service(vec![instance("1", State::Started, true, 1)]);
         let Pick::Instance(_, only) = pick(&one) else { panic!("one is started") };
         assert!(pick_other(&one, only).is_none());

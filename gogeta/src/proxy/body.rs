@@ -60,7 +60,9 @@ impl http_body::Body for ClientBody {
                         vitals.set(Deadline::Response, this.timeouts.response);
                     }
                     // A trailer field is of no use to a hop that did not ask for it (RFC 9110, 6.5.1).
-                    if frame.is_data() {
+                    if let Some(data) = frame.data_ref() {
+                        let received = &this.client.received;
+                        received.set(received.get() + data.len() as u64);
                         return Poll::Ready(Some(Ok(frame)));
                     }
                 }

@@ -29,6 +29,8 @@ pub struct Client {
     pub gone: Cell<bool>,
     /// Bytes read from it, and written to it.
     pub bytes: (Cell<u64>, Cell<u64>),
+    /// Bytes of the current request's body.
+    pub received: Cell<u64>,
     /// Whether the body of its request was broken off, or malformed.
     pub body_broken: Cell<bool>,
     /// Why the gate lets nothing more of it pass.
@@ -54,6 +56,7 @@ impl Client {
             leaving: Cell::default(),
             gone: Cell::default(),
             bytes,
+            received: Cell::default(),
             body_broken: Cell::default(),
             refusal: Cell::default(),
             within_head: Cell::default(),
@@ -71,6 +74,7 @@ impl Client {
     pub fn begin(&self) {
         self.busy.set(true);
         self.handling.set(true);
+        self.received.set(0);
         self.body_broken.set(false);
         self.vitals.clear(Deadline::Idle);
         self.vitals.clear(Deadline::Head);

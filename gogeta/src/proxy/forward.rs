@@ -37,6 +37,8 @@ pub struct Answer {
     pub response: Response<Incoming>,
     /// Its connection.
     pub connection: Box<UpstreamConnection>,
+    /// How often it was tried again.
+    pub retries: u8,
 }
 
 /// Sends a request to its destination.
@@ -54,7 +56,7 @@ pub async fn forward(
     destination: Destination<'_>,
     inbound: &mut Inbound,
 ) -> Result<Answer, ProxyError> {
-    let (mut connection, upstream) = connection(worker, client, destination).await?;
+    let (mut connection, upstream, retries) = connection(worker, client, destination).await?;
     let mut request =
         std::mem::take(inbound).map(|body| ClientBody::new(body, client.clone(), worker.timeouts()));
     let repeatable = connection.reused && request.body().is_end_stream() && request.method().is_idempotent();
@@ -63,7 +65,7 @@ pub async fn forward(
     let failure = match attempt(worker, client, &mut connection, request).await? {
         Ok(response) => {
             client.scratch.replace(copy.map(Copy::into_buffer).unwrap_or_default());
-            return Ok(Answer { response, connection });
+            return Ok(Answer { response, connection, retries });
         }
         Err(failure) => failure,
     };
@@ -76,23 +78,23 @@ pub async fn forward(
     drop(connection);
     let mut fresh = open(worker, &upstream).await?;
     match attempt(worker, client, &mut fresh, request).await? {
-        Ok(response) => Ok(Answer { response, connection: fresh }),
+        Ok(response) => Ok(Answer { response, connection: fresh, retries: retries + 1 }),
         Err(failure) => Err(broken(client, &upstream, failure.why)),
     }
 }
 
-/// A connection to the destination, or to another instance of its service.
+/// A connection to the destination, or to another instance of its service; which, and at which attempt.
 async fn connection(
     worker: &Rc<Worker>,
     client: &Client,
     destination: Destination<'_>,
-) -> Result<(Box<UpstreamConnection>, Arc<Upstream>), ProxyError> {
+) -> Result<(Box<UpstreamConnection>, Arc<Upstream>, u8), ProxyError> {
     let first = destination.upstream;
     if let Some(connection) = worker.pool.take(first) {
-        return Ok((connection, first.clone()));
+        return Ok((connection, first.clone(), 0));
     }
     let error = match open(worker, first).await {
-        Ok(connection) => return Ok((connection, first.clone())),
+        Ok(connection) => return Ok((connection, first.clone(), 0)),
         Err(error) => error,
     };
     let Some((_, other)) = destination.service.and_then(|service| balance::pick_other(service, first)) else {
@@ -102,8 +104,8 @@ async fn connection(
     worker.metrics.upstream_error(error.name());
     worker.metrics.upstream_retry();
     match worker.pool.take(other) {
-        Some(connection) => Ok((connection, other.clone())),
-        None => Ok((open(worker, other).await?, other.clone())),
+        Some(connection) => Ok((connection, other.clone(), 1)),
+        None => Ok((open(worker, other).await?, other.clone(), 1)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is noted down about one request, from its head to the last byte of its answer.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Method, Uri};
 
@@ -11,6 +11,7 @@ use super::vitals::Deadline;
 use super::worker::Worker;
 use crate::access_log::Line;
 use crate::metrics::Class;
+use crate::routes::model::Upstream;
 
 /// What is noted where the client left before there was an answer, as nginx does.
 const CLIENT_LEFT: u16 = 499;
@@ -40,6 +41,10 @@ struct Fields {
     upstream: String,
     referer: String,
     agent: String,
+    id: String,
+    asked: Option<Instant>,
+    upstream_took: Option<Duration>,
+    retries: u8,
 }
 
 impl Record {
@@ -55,6 +60,8 @@ impl Record {
                 upstream: String::new(),
                 referer: text(http::header::REFERER),
                 agent: text(http::header::USER_AGENT),
+                id: text(super::service::REQUEST_ID),
+                ..Fields::default()
             })
         });
         let (worker, client) = (worker.clone(), client.clone());
@@ -70,10 +77,22 @@ impl Record {
         }
     }
 
-    /// Notes who answers.
-    pub fn upstream(&mut self, upstream: &crate::routes::model::Upstream) {
+    /// Notes who is asked.
+    pub fn asks(&mut self, upstream: &Upstream) {
         if let Some(fields) = &mut self.fields {
             fields.upstream = upstream.location.to_string();
+            fields.asked = Some(Instant::now());
+        }
+    }
+
+    /// Notes who has answered, and at which attempt behind the first.
+    pub fn answered(&mut self, upstream: &Upstream, retries: u8) {
+        if let Some(fields) = &mut self.fields {
+            fields.upstream_took = fields.asked.map(|asked| asked.elapsed());
+            fields.retries = retries;
+            if retries > 0 {
+                fields.upstream = upstream.location.to_string();
+            }
         }
     }
 
@@ -86,7 +105,10 @@ impl Record {
     pub fn cut(&mut self, error: &hyper::Error) {
         self.cut = true;
         let upstream = self.fields.as_ref().map_or("", |fields| &fields.upstream);
-        tracing::warn!(client = %self.client.address, upstream, error = super::pool::reason(error), "the response was cut off");
+        if self.worker.may_log() {
+            let error = super::pool::reason(error);
+            tracing::warn!(client = %self.client.address, upstream, error, "the response was cut off");
+        }
         self.worker.metrics.upstream_error("cut");
     }
 }
@@ -104,7 +126,11 @@ impl Drop for Record {
                 target: &fields.target.to_string(),
                 status: self.status,
                 sent: self.sent,
+                received: self.client.received.get(),
                 took,
+                upstream_took: fields.upstream_took,
+                retries: fields.retries,
+                id: &fields.id,
                 upstream: &fields.upstream,
                 referer: &fields.referer,
                 agent: &fields.agent,

@@ -36,7 +36,8 @@ use crate::routes::table::Route;
 use crate::status::State;
 
 const GOGETA_PAGE: HeaderName = HeaderName::from_static("x-gogeta-page");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A request's id.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const ROBOTS_DISALLOW: &str = "User-agent: *\nDisallow: /";
 /// How long a browser should wait before it asks for a starting service again, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 5;
@@ -219,8 +220,9 @@ async fn send(
     }
     request.extensions_mut().clear();
     *request.version_mut() = Version::HTTP_11;
-    record.upstream(destination.upstream);
+    record.asks(destination.upstream);
     let answer = forward(worker, client, destination, request).await?;
+    record.answered(answer.connection.upstream(), answer.retries);
     if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return switch(client, protocol, answer).await;
     }
