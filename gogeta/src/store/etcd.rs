@@ -2,8 +2,9 @@
 //!
 //! Whatever breaks the watch (a lost connection, a compaction, another cluster) leads to a new snapshot, and the
 //! registry applies only what differs. Events of one transaction arrive as one change, also across the two
-//! directories: two watchers share a stream, etcd sends both their events of a revision at once, and a change is
-//! what has arrived when the stream falls quiet.
+//! directories: one watcher covers both, and etcd sends all that it sees of a revision at once. Where that is not
+//! allowed (a user who may read the two directories and nothing between them), two watchers share a stream, and a
+//! change is what has arrived when the stream falls quiet.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::routes::registry::{Change, Op};
 const PAGE: i64 = 5000;
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(10);
-/// The stream is quiet when nothing came for so long.
+/// The stream of two watchers is quiet when nothing came for so long.
 const QUIET: Duration = Duration::from_millis(1);
 /// A change is applied after so long, quiet or not.
 const WINDOW: Duration = Duration::from_millis(20);
@@ -89,20 +90,21 @@ async fn follow(
 ) -> Result<(), Reason> {
     let mut client = connect(etcd, address).await?;
     let (revision, entries) = snapshot(&mut client, space).await?;
-    let mut stream = watch(&mut client, space, revision + 1).await?;
+    let Watch { mut stream, first, quiet } = watch(&mut client, space, revision + 1).await?;
     let names = Names::Keys(space.clone());
     tracing::info!(revision, keys = entries.len(), address, "routes read from etcd");
-    let first = Event::Change { change: Change::Snapshot { revision, entries }, names: names.clone() };
-    if events.send(first).await.is_err() || events.send(Event::Up).await.is_err() {
+    let all = Event::Change { change: Change::Snapshot { revision, entries }, names: names.clone() };
+    if events.send(all).await.is_err() || events.send(Event::Up).await.is_err() {
         return Ok(());
     }
     backoff.reset();
     let mut pending = Pending::default();
+    pending.add(space, Ok(first))?;
     loop {
         tokio::select! {
             response = stream.message() => {
                 pending.add(space, response)?;
-                pending.gather(space, &mut stream).await?;
+                pending.gather(space, &mut stream, quiet).await?;
                 if let Some(change) = pending.take()
                     && events.send(Event::Change { change, names: names.clone() }).await.is_err()
                 {
@@ -159,10 +161,15 @@ impl Pending {
     }
 
     /// Adds what else arrives until the stream is quiet.
-    async fn gather(&mut self, space: &KeySpace, stream: &mut WatchStream) -> Result<(), Reason> {
+    async fn gather(
+        &mut self,
+        space: &KeySpace,
+        stream: &mut WatchStream,
+        quiet: Duration,
+    ) -> Result<(), Reason> {
         let until = tokio::time::Instant::now() + WINDOW;
         while !self.ops.is_empty() && tokio::time::Instant::now() < until {
-            match tokio::time::timeout(QUIET, stream.message()).await {
+            match tokio::time::timeout(quiet, stream.message()).await {
                 Ok(response) => self.add(space, response)?,
                 Err(_) => break,
             }
@@ -272,12 +279,36 @@ fn end_of(prefix: &str) -> Vec<u8> {
     end
 }
 
-/// Both directories on one stream, from a revision on.
-async fn watch(client: &mut Client, space: &KeySpace, from: i64) -> Result<WatchStream, Reason> {
-    let options = || WatchOptions::new().with_prefix().with_start_revision(from).with_progress_notify();
-    let mut stream = in_time(client.watch(space.domains(), Some(options()))).await?;
-    in_time(stream.watch(space.services(), Some(options()))).await?;
-    Ok(stream)
+/// Both directories, watched.
+struct Watch {
+    stream: WatchStream,
+    /// What the stream said first.
+    first: Option<WatchResponse>,
+    /// How long a change may be in coming: not at all where one watcher sees the whole of it.
+    quiet: Duration,
+}
+
+/// Watches both directories from a revision on: by one watcher over both and what lies between, if that is allowed.
+async fn watch(client: &mut Client, space: &KeySpace, from: i64) -> Result<Watch, Reason> {
+    let options = || WatchOptions::new().with_start_revision(from).with_progress_notify();
+    let (first, last) = match space.domains() < space.services() {
+        true => (space.domains(), space.services()),
+        false => (space.services(), space.domains()),
+    };
+    let whole = options().with_range(end_of(last));
+    let mut stream = in_time(client.watch(first, Some(whole))).await?;
+    let response = in_time(stream.message()).await?;
+    let denied = |response: &WatchResponse| {
+        response.canceled() && response.cancel_reason().contains("permission denied")
+    };
+    if !response.as_ref().is_some_and(denied) {
+        return Ok(Watch { stream, first: response, quiet: Duration::ZERO });
+    }
+    tracing::info!("the user may not watch all keys between the two directories; each is watched for itself");
+    let mut stream = in_time(client.watch(first, Some(options().with_prefix()))).await?;
+    in_time(stream.watch(last, Some(options().with_prefix()))).await?;
+    let response = in_time(stream.message()).await?;
+    Ok(Watch { stream, first: response, quiet: QUIET })
 }
 
 /// Writes what requests had to say. What cannot be written is told and forgotten: the next request says it again.
