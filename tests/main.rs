@@ -9,6 +9,7 @@ mod cases;
 mod command_line;
 mod demo;
 mod drain;
+mod etcd_auth;
 mod etcd_faults;
 mod etcd_routes;
 mod file_routes;

@@ -1,0 +1,67 @@
+//! An etcd that asks who one is.
+
+use tokio::process::Command;
+
+use crate::support::backend::Backend;
+use crate::support::client::get;
+use crate::support::etcd::{Etcd, location};
+use crate::support::gogeta::Gogeta;
+use crate::support::wait::until;
+
+/// Runs etcdctl, and wants it to succeed.
+async fn ctl(etcd: &Etcd, line: &[&str]) {
+    let output = Command::new("etcdctl")
+        .env("ETCDCTL_API", "3")
+        .args(["--endpoints", &etcd.url()])
+        .args(line)
+        .output()
+        .await
+        .expect("etcdctl runs");
+    assert!(output.status.success(), "{line:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// An etcd with a user `gogeta`, who may read and write both directories and nothing else.
+async fn guarded() -> Option<Etcd> {
+    let etcd = Etcd::start().await?;
+    for line in [
+        &["user", "add", "root:secret"][..],
+        &["user", "grant-role", "root", "root"],
+        &["role", "add", "proxy"],
+        &["role", "grant-permission", "proxy", "--prefix=true", "readwrite", "/domains/"],
+        &["role", "grant-permission", "proxy", "--prefix=true", "readwrite", "/services/"],
+        &["user", "add", "gogeta:secret"],
+        &["user", "grant-role", "gogeta", "proxy"],
+        &["auth", "enable"],
+    ] {
+        ctl(&etcd, line).await;
+    }
+    Some(etcd)
+}
+
+#[tokio::test]
+async fn a_user_of_the_two_directories_alone_is_enough() {
+    let Some(etcd) = guarded().await else { return };
+    let backend = Backend::named("a").await;
+    let gogeta =
+        Gogeta::etcd(&etcd).args(["--etcd-user", "gogeta", "--etcd-password", "secret"]).start().await;
+    gogeta.log_has("each is watched for itself").await;
+    for (key, value) in [
+        ("/domains/a.test/type", "service"),
+        ("/domains/a.test/value", "web"),
+        ("/services/web/1/location", &location(backend.port)),
+    ] {
+        ctl(&etcd, &["--user", "root:secret", "put", key, value]).await;
+    }
+    until("it is routed", async || (get(gogeta.proxy, "a.test", "/").await.text() == "a").then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_once_and_ends_nothing() {
+    let Some(etcd) = guarded().await else { return };
+    let gogeta =
+        Gogeta::etcd(&etcd).args(["--etcd-user", "gogeta", "--etcd-password", "wrong"]).start().await;
+    gogeta.log_has("authentication failed").await;
+    assert_eq!(get(gogeta.proxy, "a.test", "/").await.status, 503);
+    assert_eq!(gogeta.log().matches("authentication failed").count(), 1, "{}", gogeta.log());
+}
