@@ -109,6 +109,8 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     match first {
         Some(file::Version { event, text }) => {
             controller.take(event);
+            // A file that has been read can be reached, from the first scrape on.
+            controller.take(Event::Up);
             routes_text = text;
         }
         None if matches!(source, Source::Nothing) => controller.publish_as_it_is(),

@@ -200,7 +200,6 @@ pub fn path_of(key: &Key) -> String {
 ///
 /// Where the system gives no way to watch it.
 pub async fn run(file: PathBuf, text: String, events: Events) -> notify::Result<()> {
-    let _ = events.send(Event::Up).await;
     let (_watcher, mut changes) = watch(&file)?;
     let mut latest = Latest { file, text, told: String::new(), revision: 1 };
     // Looked at before the first change, too: it may have come before the watch.
