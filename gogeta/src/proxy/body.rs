@@ -56,7 +56,7 @@ impl http_body::Body for ClientBody {
                 Poll::Ready(Some(Ok(frame))) => {
                     vitals.clear(Deadline::Read);
                     // The answer is waited for from the end of the request, unless it is there already.
-                    if this.client.answering() {
+                    if this.client.handling.get() {
                         vitals.set(Deadline::Response, this.timeouts.response);
                     }
                     // A trailer field is of no use to a hop that did not ask for it (RFC 9110, 6.5.1).

@@ -65,11 +65,6 @@ impl Client {
         })
     }
 
-    /// Whether a handler is still at work on a response's head.
-    pub fn answering(&self) -> bool {
-        self.handling.get()
-    }
-
     /// A request's head has been read.
     pub fn begin(&self) {
         self.busy.set(true);

@@ -66,7 +66,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
             }
             Some(deadline @ (Deadline::Head | Deadline::Write)) => Poll::Ready(End::TimedOut(deadline)),
             // Before a response there is a request to tell of it; behind one, only the connection.
-            Some(Deadline::Read) if !client.answering() => Poll::Ready(End::TimedOut(Deadline::Read)),
+            Some(Deadline::Read) if !client.handling.get() => Poll::Ready(End::TimedOut(Deadline::Read)),
             _ => Poll::Pending,
         }
     })

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::guests::{Guest, Place};
+use super::headers::forwarded::is_trusted;
 use super::vitals::Clock;
 use super::worker::{Shared, Worker};
 use super::{connection, listener};
@@ -256,9 +257,9 @@ impl Door {
         }
         self.worker.metrics.connection();
         let Worker { shared, index, .. } = &*self.worker;
-        let from = address.ip().to_canonical();
-        let trusted = shared.config.load().trusted_proxies.iter().any(|network| network.contains(&from));
-        let Some(guest) = shared.guests.admit(place, *index, (!trusted).then_some(from)) else {
+        let trusted = is_trusted(address.ip(), &shared.config.load().trusted_proxies);
+        let counted = (!trusted).then(|| address.ip().to_canonical());
+        let Some(guest) = shared.guests.admit(place, *index, counted) else {
             self.worker.metrics.error("too_many");
             tracing::debug!(client = %address, "too many connections from this address (--max-connections-per-client)");
             return turn_away(&stream);

@@ -31,7 +31,7 @@ use crate::metrics::Class;
 use crate::pages::negotiate::{self, Format};
 use crate::pages::{self, Facts, Page};
 use crate::routes::host::{self, HostPort};
-use crate::routes::model::{Instance, Service, UriTarget};
+use crate::routes::model::{Domain, Instance, Service, UriTarget};
 use crate::routes::table::Route;
 use crate::status::State;
 
@@ -97,9 +97,7 @@ async fn handle(
             Route::Service { domain, service } => (domain, service),
             Route::Uri { domain, target } => {
                 record.class = Class::Uri;
-                if domain.is_some_and(|domain| domain.config.force_ssl == Some(true))
-                    && !forwarded::came_by_https(request.headers())
-                {
+                if insists_on_https(domain, request) {
                     return Ok(to_https(&host, request.uri()));
                 }
                 let port = host.port;
@@ -107,9 +105,7 @@ async fn handle(
             }
         };
         record.class = Class::Service;
-        if domain.is_some_and(|domain| domain.config.force_ssl == Some(true))
-            && !forwarded::came_by_https(request.headers())
-        {
+        if insists_on_https(domain, request) {
             return Ok(to_https(&host, request.uri()));
         }
         let (state, instance) = match balance::pick(service) {
@@ -155,7 +151,7 @@ async fn to_instance(
         request.headers_mut().insert(HOST, host);
         *request.uri_mut() = path;
     }
-    send(worker, client, destination, request, port, record).await
+    send(worker, client, destination, request, Wanted { port, host: None }, record).await
 }
 
 /// To a fixed place: its path goes before the request's, and its host is the Host.
@@ -167,36 +163,38 @@ async fn to_target(
     port: Option<u16>,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
-    let asked = match request.uri().authority() {
+    let host = match request.uri().authority() {
         // RFC 9112, 3.2.2: the target's host goes before the field's.
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => request.headers().get(HOST).cloned(),
     };
-    request.extensions_mut().insert(AskedHost(asked));
     if request.uri().path() != "*" {
         *request.uri_mut() = origin_form(&target.join(request.uri().path(), request.uri().query()))?;
     }
     request.headers_mut().insert(HOST, target.authority.clone());
     let destination = Destination { upstream: &target.upstream, service: None };
-    send(worker, client, destination, request, port, record).await
+    send(worker, client, destination, request, Wanted { port, host }, record).await
 }
 
-/// The host that a client asked for, where the request goes on with another.
-#[derive(Clone)]
-struct AskedHost(Option<HeaderValue>);
+/// What of a request's URL its upstream is told, besides the request.
+struct Wanted {
+    /// The port in its Host.
+    port: Option<u16>,
+    /// The host that was asked for, where the request goes on with another.
+    host: Option<HeaderValue>,
+}
 
 async fn send(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     destination: Destination<'_>,
     request: &mut Inbound,
-    port: Option<u16>,
+    wanted: Wanted,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
     let config = worker.config();
-    let asked = request.extensions_mut().remove().and_then(|AskedHost(host)| host);
     let url_root = config.url_header.as_ref().and_then(|name| {
-        let host = asked.as_ref().or_else(|| request.headers().get(HOST))?;
+        let host = wanted.host.as_ref().or_else(|| request.headers().get(HOST))?;
         Some((name, forwarded::url_root(request.headers(), host)?))
     });
     // What a trusted proxy says of the host goes on as it came.
@@ -207,7 +205,7 @@ async fn send(
         request.headers_mut().remove(UPGRADE);
     }
     let empty_body = bodiless && request.headers().contains_key(CONTENT_LENGTH);
-    let protocol = headers::to_upstream(request.headers_mut(), &client.peer, port, &config.headers);
+    let protocol = headers::to_upstream(request.headers_mut(), &client.peer, wanted.port, &config.headers);
     if empty_body {
         // Of no body and an empty one hyper makes the same; some servers ask a POST for its length (RFC 9110, 8.6).
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -215,7 +213,7 @@ async fn send(
     if let Some((name, root)) = url_root {
         request.headers_mut().insert(name, root);
     }
-    if let Some(host) = asked.filter(|_| !told) {
+    if let Some(host) = wanted.host.filter(|_| !told) {
         request.headers_mut().insert(forwarded::HOST, host);
     }
     request.extensions_mut().clear();
@@ -340,6 +338,12 @@ fn robots(worker: &Worker, instance: &Instance, request: &Inbound) -> Option<Res
     let mut response = Response::new(Body::whole(Bytes::copy_from_slice(text.as_bytes())));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     Some(response)
+}
+
+/// Whether a domain wants its requests by https, and this one came otherwise.
+fn insists_on_https(domain: Option<&Domain>, request: &Inbound) -> bool {
+    domain.is_some_and(|domain| domain.config.force_ssl == Some(true))
+        && !forwarded::came_by_https(request.headers())
 }
 
 /// The same URL by https, on its own port.

@@ -35,9 +35,15 @@ impl Peer {
         Self {
             address: HeaderValue::from_str(&address.to_string())
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
-            trusted: trusted.iter().any(|network| network.contains(&address)),
+            trusted: is_trusted(address, trusted),
         }
     }
+}
+
+/// Whether an address is that of a proxy whose word counts.
+pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    trusted.iter().any(|network| network.contains(&address))
 }
 
 /// Who asked for what. From a trusted proxy the fields are kept, and the list of addresses appended to; what
