@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use super::body::Body;
 use super::client::Client;
 use super::downstream::Downstream;
+use super::error_page;
 use super::gate::Refusal;
 use super::headers::forwarded::Peer;
 use super::service;
@@ -88,7 +89,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
             worker.metrics.client_error(&error);
         }
         End::Refused(refusal) => {
-            let answer = service::refuse(&worker, &client, refusal);
+            let answer = error_page::refuse(&worker, &client, refusal);
             let _ = tokio::time::timeout(LINGER.0, socket.write_all(&answer)).await;
         }
         End::TimedOut(deadline) => {

@@ -7,6 +7,7 @@
 //!   downstream  the client's socket; gate: judges every byte before hyper sees it
 //! service     respond(): one straight way down, and a page for whatever went wrong on it
 //!   vet         is the request one that may be routed, and for which host?
+//!   local       what gogeta answers by itself; hold: waiting for what is starting
 //!   routes      table.resolve(host) -> a service or a fixed place          (crate::routes)
 //!   balance     pick(service) -> an instance, or the state to tell of      (crate::balance)
 //!   headers     to_upstream(): what goes on, what does not, who asked
@@ -15,6 +16,7 @@
 //!   headers     to_client()
 //! body        the response streams; when it has been read to its end the upstream connection is free again
 //! record      counted and logged
+//! error_page  where something went wrong: served, logged, counted
 //! upgrade     after a 101: a tunnel
 //! ```
 //!
@@ -27,11 +29,14 @@ pub mod connection;
 pub mod copy;
 pub mod downstream;
 pub mod error;
+pub mod error_page;
 pub mod forward;
 pub mod gate;
 pub mod guests;
 pub mod headers;
+pub mod hold;
 pub mod listener;
+pub mod local;
 pub mod pool;
 pub mod record;
 pub mod server;

@@ -1,0 +1,192 @@
+//! What gogeta runs with: flags, environment, file and defaults, resolved and validated.
+//!
+//! Nothing behind this knows of clap or serde: [`Config`] is plain data.
+
+mod resolve;
+mod seconds;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use http::HeaderName;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{DefaultRobots, LogFormat, Options, ResolverType};
+use crate::proxy::gate::Limits;
+use crate::proxy::headers::Rules;
+
+pub use seconds::Seconds;
+
+/// Which engine carries parked connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Splice {
+    /// The best that works; userspace where none does.
+    Auto,
+    /// Pure userspace.
+    Off,
+}
+
+/// Everything that gogeta runs with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the proxy listens.
+    pub listen: Vec<SocketAddr>,
+    /// Where the admin listener is, if anywhere.
+    pub admin: Option<SocketAddr>,
+    /// How many threads serve requests.
+    pub threads: usize,
+    /// Where routes come from.
+    pub source: Source,
+    /// How a host becomes a target.
+    pub resolver: ResolverType,
+    /// At most one `lastAccess` in this time for each instance; none where it is zero.
+    pub last_access_interval: Duration,
+    /// Templates that replace the embedded ones.
+    pub template_dir: Option<PathBuf>,
+    /// 500 instead of 503 for a stopped service.
+    pub legacy_codes: bool,
+    /// Answer `/robots.txt` for services that have no text of their own.
+    pub default_robots: DefaultRobots,
+    /// Hold a request for a starting instance so long.
+    pub wake_hold: Duration,
+    /// How many requests may be held at once.
+    pub wake_hold_max: usize,
+    /// Redirect to https unless `X-Forwarded-Proto` says so.
+    pub force_ssl: bool,
+    /// The header that gets the original URL's root.
+    pub url_header: Option<HeaderName>,
+    /// What becomes of header fields.
+    pub headers: Rules,
+    /// Whose `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// All time-outs.
+    pub timeouts: Timeouts,
+    /// How much a request may have.
+    pub limits: Limits,
+    /// Clients' connections in all.
+    pub max_connections: usize,
+    /// And from each address.
+    pub max_connections_per_client: usize,
+    /// Idle connections kept for each instance and thread.
+    pub upstream_idle_max: usize,
+    /// Which engine carries parked connections.
+    pub splice: Splice,
+    /// The logs.
+    pub log: Log,
+}
+
+/// Where routes come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// etcd.
+    Etcd(Etcd),
+    /// A file.
+    File(PathBuf),
+    /// A file, with the demo's supervisor beside it.
+    Demo(PathBuf),
+    /// Nowhere: the resolver needs none.
+    Nothing,
+}
+
+/// How to reach etcd, and which of its keys are ours.
+#[derive(Debug, Clone)]
+pub struct Etcd {
+    /// Its endpoints, as URLs.
+    pub endpoints: Vec<String>,
+    /// Who to be there.
+    pub user: Option<(String, String)>,
+    /// The authority that signed its certificate.
+    pub ca: Option<PathBuf>,
+    /// Our certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// The directory of the domains.
+    pub domain_dir: String,
+    /// The directory of the services.
+    pub service_dir: String,
+}
+
+/// All time-outs.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// A request's head, from its first byte.
+    pub head: Duration,
+    /// A client's connection without a request.
+    pub idle: Duration,
+    /// A client's body or reading without progress.
+    pub body: Duration,
+    /// Connecting to an instance.
+    pub connect: Duration,
+    /// The first byte of an answer.
+    pub response: Duration,
+    /// An idle connection to an instance.
+    pub upstream_idle: Duration,
+    /// A tunnel without traffic.
+    pub tunnel_idle: Duration,
+    /// What is in flight when gogeta stops.
+    pub drain: Duration,
+    /// Between not ready and not accepting.
+    pub drain_delay: Duration,
+}
+
+/// The logs.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// What to log, in tracing's filter syntax.
+    pub filter: String,
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Where requests are logged.
+    pub access: Option<AccessLog>,
+    /// Where CPU profiles go.
+    pub cpu_profile: PathBuf,
+    /// Whether to profile from the start.
+    pub profile_at_start: bool,
+}
+
+/// Where and how requests are logged.
+#[derive(Debug, Clone)]
+pub struct AccessLog {
+    /// A file; standard output where there is none.
+    pub file: Option<PathBuf>,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// Why gogeta cannot run with what it was given. Names the flag, or the file and line.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// Options from a TOML file.
+///
+/// # Errors
+///
+/// The file's name, with the line where the text is at fault.
+pub fn read_file(path: &Path) -> Result<Options, ConfigError> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(format!("cannot read the config file {name} (--config): {error}")))?;
+    toml::from_str(&text).map_err(|error| ConfigError(format!("the config file {name} is wrong: {error}")))
+}
+
+impl Options {
+    /// These options, and where they say nothing, those of `file`.
+    ///
+    /// # Errors
+    ///
+    /// None that a user can cause; options are plain data.
+    pub fn or(&self, file: &Self) -> Result<Self, ConfigError> {
+        // By way of a map, so that a new option needs no line here.
+        let map = |options: &Self| match serde_json::to_value(options) {
+            Ok(serde_json::Value::Object(map)) => Ok(map),
+            Ok(_) => Err(ConfigError("options are not a map".to_owned())),
+            Err(error) => Err(ConfigError(error.to_string())),
+        };
+        let mut merged = map(file)?;
+        merged.extend(map(self)?);
+        serde_json::from_value(merged.into()).map_err(|error| ConfigError(error.to_string()))
+    }
+}

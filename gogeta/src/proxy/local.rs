@@ -1,0 +1,69 @@
+//! What gogeta answers by itself where nothing is wrong: pictures for its pages, robots.txt, the way to https.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::{Method, Response, StatusCode, Uri};
+
+use super::body::Body;
+use super::forward::Inbound;
+use super::headers::forwarded;
+use super::worker::Worker;
+use crate::cli::DefaultRobots;
+use crate::routes::host::HostPort;
+use crate::routes::model::{Domain, Instance};
+
+const ROBOTS_DISALLOW: &str = "User-agent: *\nDisallow: /";
+
+/// A picture for the pages.
+pub fn picture(worker: &Worker, request: &Inbound) -> Option<Response<Body>> {
+    let name = request.uri().path().strip_prefix("/__static__/")?;
+    let pages = worker.shared.pages.load();
+    // Looked up by its whole name: there is no path to walk out of.
+    let Some(picture) =
+        pages.picture(name).filter(|_| [Method::GET, Method::HEAD].contains(request.method()))
+    else {
+        return Some(empty(StatusCode::NOT_FOUND));
+    };
+    let mut response = Response::new(Body::whole(picture.bytes.clone()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(picture.kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    Some(response)
+}
+
+/// What `/robots.txt` is answered with, where that is not left to the backend.
+pub fn robots(worker: &Worker, instance: &Instance, request: &Inbound) -> Option<Response<Body>> {
+    if request.uri().path() != "/robots.txt" || ![Method::GET, Method::HEAD].contains(request.method()) {
+        return None;
+    }
+    let default = match worker.config().default_robots {
+        DefaultRobots::Off => None,
+        DefaultRobots::Disallow => Some(ROBOTS_DISALLOW),
+    };
+    let text = instance.config.robots.as_deref().filter(|text| !text.is_empty()).or(default)?;
+    let mut response = Response::new(Body::whole(Bytes::copy_from_slice(text.as_bytes())));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    Some(response)
+}
+
+/// Whether a domain wants its requests by https, and this one came otherwise.
+pub fn insists_on_https(domain: Option<&Domain>, request: &Inbound) -> bool {
+    domain.is_some_and(|domain| domain.config.force_ssl == Some(true))
+        && !forwarded::came_by_https(request.headers())
+}
+
+/// The same URL by https, on its own port.
+pub fn to_https(host: &HostPort<'_>, uri: &Uri) -> Response<Body> {
+    let path =
+        uri.path_and_query().map(|path| path.as_str()).filter(|path| path.starts_with('/')).unwrap_or("/");
+    let mut response = empty(StatusCode::MOVED_PERMANENTLY);
+    if let Ok(location) = HeaderValue::from_str(&format!("https://{}{path}", host.host)) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
