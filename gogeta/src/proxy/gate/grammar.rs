@@ -1,0 +1,134 @@
+//! What requests and responses have in common: bytes, lines, fields, and how a body is delimited.
+
+use memchr::memchr;
+
+use super::{Refusal, bad_field, bad_framing, bad_line};
+
+/// Where a head ends, behind its empty line; `seen` bytes have been searched before.
+pub(super) fn end_of_head(bytes: &[u8], seen: usize) -> Option<usize> {
+    // An empty line before the request line is no end.
+    let start = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let mut at = start.max(seen.saturating_sub(2));
+    while let Some(found) = memchr(b'\n', &bytes[at..]) {
+        let end = at + found + 1;
+        // Lines that end in LF alone end a head for some parsers: here too, and it is refused for it.
+        if bytes[start..end].ends_with(b"\n\r\n") || bytes[start..end].ends_with(b"\n\n") {
+            return Some(end);
+        }
+        at = end;
+    }
+    None
+}
+
+/// A line without its CRLF, and what is behind it.
+pub(super) fn split_line(bytes: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+    let end = memchr(b'\n', bytes).ok_or(bad_line("a line has no end"))?;
+    let line = bytes[..end].strip_suffix(b"\r").ok_or(bad_line("a line ends without CR"))?;
+    Ok((line, &bytes[end + 1..]))
+}
+
+/// `field-name ":" OWS field-value OWS` (RFC 9112, 5), as name and value.
+pub(super) fn check_field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+    if matches!(line.first(), Some(b' ' | b'\t')) {
+        return Err(bad_field("a field is folded"));
+    }
+    let colon = memchr(b':', line).ok_or(bad_field("a field has no colon"))?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
+        return Err(bad_field("a field's name is not a token"));
+    }
+    if value.iter().any(|byte| is_control(*byte)) {
+        return Err(bad_field("a field's value has a control character"));
+    }
+    Ok((name, value.trim_ascii()))
+}
+
+/// The fields of a head that delimit its body or what follows it.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    pub(super) length: Option<u64>,
+    pub(super) chunked: bool,
+    pub(super) upgrade: bool,
+    pub(super) connection_upgrade: bool,
+}
+
+impl Fields {
+    /// Notes a field, if it is one of them.
+    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        match name.len() {
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.note_length(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.note_coding(value),
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                self.upgrade = true;
+                Ok(())
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+                self.connection_upgrade |= options.any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// RFC 9110, 8.6: digits, and once.
+    fn note_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.length.is_some() {
+            return Err(bad_framing("there are several Content-Length"));
+        }
+        if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
+            return Err(bad_framing("the Content-Length is not a length"));
+        }
+        let length = value.iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+        self.length = Some(length);
+        Ok(())
+    }
+
+    /// RFC 9112, 6.1: `chunked`, alone and once; others are not implemented.
+    fn note_coding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.chunked {
+            return Err(bad_framing("there are several Transfer-Encoding"));
+        }
+        if !value.eq_ignore_ascii_case(b"chunked") {
+            let tokens =
+                !value.is_empty() && value.iter().all(|byte| is_token(*byte) || b", ;=".contains(byte));
+            let status = if tokens { 501 } else { 400 };
+            return Err(Refusal { status, ..bad_framing("the Transfer-Encoding is not chunked") });
+        }
+        self.chunked = true;
+        Ok(())
+    }
+}
+
+/// RFC 9110, 5.6.2: `tchar`.
+pub(super) fn is_token(byte: u8) -> bool {
+    const TOKEN: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 128 {
+            table[byte] = (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let others = b"!#$%&'*+-.^_`|~";
+        let mut at = 0;
+        while at < others.len() {
+            table[others[at] as usize] = true;
+            at += 1;
+        }
+        table
+    };
+    TOKEN[usize::from(byte)]
+}
+
+/// RFC 9110, 5.5: what no field's value has.
+pub(super) fn is_control(byte: u8) -> bool {
+    (byte < 0x20 && byte != b'\t') || byte == 0x7f
+}
+
+pub(super) fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => digit.wrapping_sub(b'A').wrapping_add(10),
+    }
+}
