@@ -255,6 +255,15 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body: Option<u64>,
 
+    /// Bytes that a response's head may have; beyond, a 502 [default: 65536]
+    #[arg(long, value_name = "BYTES", env = "GOGETA_MAX_RESPONSE_HEAD", help_heading = "Limits")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_response_head: Option<usize>,
+    /// Bytes a second that a client must send or read while it is waited for; 0 asks for none [default: 500]
+    #[arg(long, value_name = "BYTES", env = "GOGETA_MIN_RATE", help_heading = "Limits")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_rate: Option<u64>,
+
     /// A request's head must be there so long after its first byte [default: 10s]
     #[arg(long, value_name = "TIME", env = "GOGETA_HEAD_TIMEOUT", help_heading = "Time-outs")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -263,10 +272,14 @@ pub struct Options {
     #[arg(long, value_name = "TIME", env = "GOGETA_IDLE_TIMEOUT", help_heading = "Time-outs")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<Seconds>,
-    /// A client that neither sends the body nor reads the answer is cut off after [default: 30s]
+    /// Whoever stops in the middle of a body, or does not read the answer, is cut off after [default: 30s]
     #[arg(long, value_name = "TIME", env = "GOGETA_BODY_TIMEOUT", help_heading = "Time-outs")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_timeout: Option<Seconds>,
+    /// An answer of no known length may be quiet for so long between its parts [default: 1h]
+    #[arg(long, value_name = "TIME", env = "GOGETA_STREAM_TIMEOUT", help_heading = "Time-outs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_timeout: Option<Seconds>,
     /// Connecting to an instance may take [default: 3s]
     #[arg(long, value_name = "TIME", env = "GOGETA_CONNECT_TIMEOUT", help_heading = "Time-outs")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -31,7 +31,7 @@ const BOUNDS: [u64; 14] = [
 ];
 
 /// Names under which errors are counted, so that a counter needs no map.
-const ERRORS: [&str; 28] = [
+const ERRORS: [&str; 30] = [
     "too_many",
     "circle",
     "line",
@@ -57,7 +57,9 @@ const ERRORS: [&str; 28] = [
     "broken",
     "response_timeout",
     "switched",
+    "bad_response",
     "cut",
+    "stalled",
     "accept",
     "other",
 ];

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{DefaultRobots, LogFormat, Options, ResolverType};
-use crate::proxy::gate::Limits;
+use crate::proxy::gate::{Limits, ResponseLimits};
 use crate::proxy::headers::Rules;
 
 pub use seconds::Seconds;
@@ -66,6 +66,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How much a request may have.
     pub limits: Limits,
+    /// How much a response may have.
+    pub response_limits: ResponseLimits,
     /// Clients' connections in all.
     pub max_connections: usize,
     /// And from each address.
@@ -115,8 +117,12 @@ pub struct Timeouts {
     pub head: Duration,
     /// A client's connection without a request.
     pub idle: Duration,
-    /// A client's body or reading without progress.
+    /// A client's body or reading, or an instance's body of a known length, without progress.
     pub body: Duration,
+    /// A response of no known length without a byte.
+    pub stream: Duration,
+    /// Bytes a second that a client must send or read while it is waited for; 0 asks for none.
+    pub min_rate: u64,
     /// Connecting to an instance.
     pub connect: Duration,
     /// The first byte of an answer.

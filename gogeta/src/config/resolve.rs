@@ -7,8 +7,11 @@ use http::HeaderName;
 
 use super::{AccessLog, Config, ConfigError, Etcd, Log, Seconds, Source, Splice, Timeouts};
 use crate::cli::{DefaultRobots, LogFormat, Options, ResolverType};
-use crate::proxy::gate::Limits;
+use crate::proxy::gate::{Limits, ResponseLimits};
 use crate::proxy::headers::{Rules, via};
+
+/// Fields that a response's head may have: as many as hyper reads without a detour.
+const RESPONSE_FIELDS: usize = 100;
 
 impl TryFrom<Options> for Config {
     type Error = ConfigError;
@@ -19,6 +22,8 @@ impl TryFrom<Options> for Config {
             head: positive("--head-timeout", seconds(options.head_timeout, 10))?,
             idle: positive("--idle-timeout", seconds(options.idle_timeout, 60))?,
             body: positive("--body-timeout", seconds(options.body_timeout, 30))?,
+            stream: positive("--stream-timeout", seconds(options.stream_timeout, 3600))?,
+            min_rate: options.min_rate.unwrap_or(500),
             connect: positive("--connect-timeout", seconds(options.connect_timeout, 3))?,
             response: positive("--response-timeout", seconds(options.response_timeout, 60))?,
             upstream_idle: seconds(options.upstream_idle_timeout, 60),
@@ -58,6 +63,10 @@ impl TryFrom<Options> for Config {
                 fields: at_least("--max-headers", options.max_headers.unwrap_or(100), 10)?,
                 target: at_least("--max-target", options.max_target.unwrap_or(8 << 10), 64)?,
                 body: options.max_body.filter(|bytes| *bytes > 0).unwrap_or(u64::MAX),
+            },
+            response_limits: ResponseLimits {
+                head: at_least("--max-response-head", options.max_response_head.unwrap_or(64 << 10), 1024)?,
+                fields: RESPONSE_FIELDS,
             },
             upstream_idle_max: options.upstream_idle_max.unwrap_or(256),
             splice: options.splice.unwrap_or(Splice::Auto),

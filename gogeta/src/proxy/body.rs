@@ -12,6 +12,7 @@ use super::client::Client;
 use super::pool::{Pool, UpstreamConnection};
 use super::record::Record;
 use super::vitals::Deadline;
+use super::worker::Worker;
 use crate::config::Timeouts;
 
 /// What a client sends, on its way to the upstream.
@@ -31,8 +32,14 @@ impl ClientBody {
 
 /// The client's body broke off, or was malformed.
 #[derive(Debug, thiserror::Error)]
-#[error("the client's body: {0}")]
-pub struct ClientBodyError(#[source] hyper::Error);
+pub enum ClientBodyError {
+    /// hyper's reason.
+    #[error("the client's body: {0}")]
+    Broken(#[source] hyper::Error),
+    /// Fewer bytes a second than `--min-rate` asks for.
+    #[error("the client's body comes too slowly")]
+    TooSlow,
+}
 
 impl http_body::Body for ClientBody {
     type Data = Bytes;
@@ -43,7 +50,11 @@ impl http_body::Body for ClientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
         let this = &mut *self;
-        let vitals = &this.client.vitals;
+        let Client { vitals, pace, .. } = &*this.client;
+        if this.client.awaits_continue.get() {
+            // To ask for it would tell the client to send it.
+            return Poll::Pending;
+        }
         let Some(incoming) = &mut this.incoming else {
             return Poll::Ready(None);
         };
@@ -51,6 +62,7 @@ impl http_body::Body for ClientBody {
             match Pin::new(&mut *incoming).poll_frame(cx) {
                 Poll::Pending => {
                     vitals.set_once(Deadline::Read, this.timeouts.body);
+                    pace.0.wait(vitals.now());
                     return Poll::Pending;
                 }
                 Poll::Ready(Some(Ok(frame))) => {
@@ -63,12 +75,16 @@ impl http_body::Body for ClientBody {
                     if let Some(data) = frame.data_ref() {
                         let received = &this.client.received;
                         received.set(received.get() + data.len() as u64);
+                        if !pace.0.progress(vitals.now(), data.len(), this.timeouts.min_rate) {
+                            this.client.too_slow.set(true);
+                            return Poll::Ready(Some(Err(ClientBodyError::TooSlow)));
+                        }
                         return Poll::Ready(Some(Ok(frame)));
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
                     this.client.body_broken.set(true);
-                    return Poll::Ready(Some(Err(ClientBodyError(error))));
+                    return Poll::Ready(Some(Err(ClientBodyError::Broken(error))));
                 }
                 Poll::Ready(None) => {
                     vitals.clear(Deadline::Read);
@@ -94,14 +110,34 @@ pub struct UpstreamBody {
     incoming: Incoming,
     connection: Option<Box<UpstreamConnection>>,
     pool: Rc<Pool>,
+    client: Rc<Client>,
+    timeouts: Rc<Timeouts>,
     complete: bool,
+    owed: bool,
+}
+
+/// Why an upstream's response breaks off.
+#[derive(Debug, thiserror::Error)]
+pub enum CutOff {
+    /// The upstream ended it, or broke a rule in it.
+    #[error("{}", super::pool::reason(.0))]
+    Broken(#[from] hyper::Error),
+    /// The upstream did not go on.
+    #[error("it came to a stand")]
+    Stalled,
 }
 
 impl UpstreamBody {
     /// The body of the response that was just received on `connection`.
-    pub fn new(incoming: Incoming, connection: Box<UpstreamConnection>, pool: Rc<Pool>) -> Self {
+    pub fn new(
+        incoming: Incoming,
+        connection: Box<UpstreamConnection>,
+        client: Rc<Client>,
+        worker: &Worker,
+    ) -> Self {
         let complete = incoming.is_end_stream();
-        Self { incoming, connection: Some(connection), pool, complete }
+        let (pool, timeouts) = (worker.pool.clone(), worker.timeouts());
+        Self { incoming, connection: Some(connection), pool, client, timeouts, complete, owed: false }
     }
 }
 
@@ -116,12 +152,12 @@ impl Drop for UpstreamBody {
 }
 
 impl UpstreamBody {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         // Nothing comes out of the body but what the connection put in, and that is driven here: so the body need
         // wake nobody, only the connection's socket.
         let Self { incoming, connection, .. } = self;
         let Some(connection) = connection else {
-            return Pin::new(incoming).poll_frame(cx);
+            return Pin::new(incoming).poll_frame(cx).map_err(CutOff::Broken);
         };
         let mut outcome = connection.ask(|nobody| Pin::new(&mut *incoming).poll_frame(nobody));
         if outcome.is_pending() {
@@ -130,11 +166,29 @@ impl UpstreamBody {
             outcome = connection.ask(|nobody| Pin::new(&mut *incoming).poll_frame(nobody));
         }
         match &outcome {
+            Poll::Pending => return self.wait(),
             Poll::Ready(None) => self.complete = true,
             Poll::Ready(Some(Ok(_))) => self.complete = self.incoming.is_end_stream(),
-            _ => {}
+            Poll::Ready(Some(Err(_))) => {}
         }
-        outcome
+        self.client.vitals.clear(Deadline::Stall);
+        outcome.map_err(CutOff::Broken)
+    }
+
+    /// Nothing is there: for how long may that be so? What was promised has to come; a stream of events is quiet
+    /// by nature.
+    fn wait<T>(&mut self) -> Poll<Option<Result<T, CutOff>>> {
+        let vitals = &self.client.vitals;
+        if vitals.passed() == Some(Deadline::Stall) {
+            return Poll::Ready(Some(Err(CutOff::Stalled)));
+        }
+        let owed = self.connection.as_ref().is_some_and(|connection| connection.is_owed());
+        if owed != self.owed {
+            vitals.clear(Deadline::Stall);
+            self.owed = owed;
+        }
+        vitals.set_once(Deadline::Stall, if owed { self.timeouts.body } else { self.timeouts.stream });
+        Poll::Pending
     }
 }
 
@@ -144,7 +198,7 @@ pub struct Body {
     content: Content,
     record: Option<Record>,
     /// Why it breaks off here, while the client still gets what there was before.
-    broken: Option<hyper::Error>,
+    broken: Option<CutOff>,
 }
 
 #[derive(Debug)]
@@ -189,12 +243,12 @@ impl Body {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = CutOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         if let Some(error) = self.broken.take() {
             // The socket wakes us where it still has something to write.
             if self.record.as_ref().is_some_and(Record::is_unread) {

@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use super::gate::Refusal;
 use super::headers::forwarded::Peer;
+use super::interim::Interims;
+use super::pace::Pace;
 use super::upgrade::Tunnel;
 use super::vitals::{Deadline, Vitals};
 use crate::config::Timeouts;
@@ -39,6 +41,18 @@ pub struct Client {
     pub within_head: Cell<bool>,
     /// A buffer that its requests use one after the other.
     pub scratch: RefCell<Vec<u8>>,
+    /// Whether its request came by HTTP/1.0, which knows no interim responses.
+    pub is_old: Cell<bool>,
+    /// Whether a byte of its request's body has come.
+    pub body_begun: Cell<bool>,
+    /// Whether it waits for a 100 before it sends its request's body, and we for the upstream's.
+    pub awaits_continue: Cell<bool>,
+    /// Whether it sent the body of its request too slowly.
+    pub too_slow: Cell<bool>,
+    /// How fast it sends, and reads.
+    pub pace: (Pace, Pace),
+    /// Interim responses on their way to it.
+    pub interims: Interims,
     /// What the connection becomes after a 101.
     pub tunnel: RefCell<Option<Tunnel>>,
 }
@@ -61,6 +75,12 @@ impl Client {
             refusal: Cell::default(),
             within_head: Cell::default(),
             scratch: RefCell::default(),
+            is_old: Cell::default(),
+            body_begun: Cell::default(),
+            awaits_continue: Cell::default(),
+            too_slow: Cell::default(),
+            pace: Default::default(),
+            interims: Interims::default(),
             tunnel: RefCell::default(),
         })
     }
@@ -71,6 +91,10 @@ impl Client {
         self.handling.set(true);
         self.received.set(0);
         self.body_broken.set(false);
+        self.awaits_continue.set(false);
+        self.too_slow.set(false);
+        self.pace.0.reset();
+        self.pace.1.reset();
         self.vitals.clear(Deadline::Idle);
         self.vitals.clear(Deadline::Head);
     }
@@ -82,6 +106,8 @@ impl Client {
         self.leaving.set(false);
         self.vitals.clear(Deadline::Response);
         self.vitals.clear(Deadline::Read);
+        self.vitals.clear(Deadline::Continue);
+        self.vitals.clear(Deadline::Stall);
         if self.within_head.get() {
             self.vitals.set_once(Deadline::Head, timeouts.head);
         } else {

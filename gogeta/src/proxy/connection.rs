@@ -66,6 +66,11 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
                 Pin::new(&mut http).poll(cx).map(End::Finished)
             }
             Some(deadline @ (Deadline::Head | Deadline::Write)) => Poll::Ready(End::TimedOut(deadline)),
+            Some(Deadline::Stall) if client.vitals.is_set(Deadline::Write) => {
+                // It is the client who does not go on.
+                client.vitals.clear(Deadline::Stall);
+                Poll::Pending
+            }
             // Before a response there is a request to tell of it; behind one, only the connection.
             Some(Deadline::Read) if !client.handling.get() => Poll::Ready(End::TimedOut(Deadline::Read)),
             _ => Poll::Pending,

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -64,7 +64,8 @@ impl Downstream {
 
     /// Notes whether a head has begun: from its first byte on it has its own time.
     fn mind_the_head(&self) {
-        let Client { vitals, busy, within_head, .. } = &*self.client;
+        let Client { vitals, busy, within_head, body_begun, .. } = &*self.client;
+        body_begun.set(self.gate.as_ref().is_some_and(Gate::has_begun_body));
         within_head.set(self.gate.as_ref().is_some_and(Gate::is_within_head));
         if within_head.get() && !busy.get() {
             vitals.clear(Deadline::Idle);
@@ -103,7 +104,7 @@ impl Downstream {
         let mut space = [0; 4096];
         while self.held.len() < HELD && !self.ended {
             let mut buffer = ReadBuf::new(&mut space);
-            std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
             let count = buffer.filled().len();
             self.came(count);
             self.held.extend_from_slice(buffer.filled());
@@ -124,21 +125,41 @@ impl Downstream {
         outcome
     }
 
-    fn went(&self, outcome: &Poll<io::Result<usize>>) {
-        let Client { vitals, bytes, .. } = &*self.client;
+    /// Notes what writing came to.
+    fn went(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let Client { vitals, bytes, pace, .. } = &*self.client;
         let tunnel = self.gate.is_none();
-        match outcome {
+        match &outcome {
             Poll::Ready(Ok(count)) => {
                 bytes.1.set(bytes.1.get() + *count as u64);
                 vitals.clear(Deadline::Write);
                 if tunnel {
                     vitals.set(Deadline::Tunnel, self.timeouts.tunnel_idle);
+                } else if !pace.1.progress(vitals.now(), *count, self.timeouts.min_rate) {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "it reads too slowly")));
                 }
             }
             Poll::Ready(Err(_)) => {}
             Poll::Pending if tunnel => {}
-            Poll::Pending => vitals.set_once(Deadline::Write, self.timeouts.body),
+            Poll::Pending => {
+                vitals.set_once(Deadline::Write, self.timeouts.body);
+                pace.1.wait(vitals.now());
+            }
         }
+        outcome
+    }
+
+    /// Writes what goes out before anything that hyper writes.
+    fn poll_interims(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.client.interims.is_due() {
+            let due = self.client.interims.due();
+            let outcome = Pin::new(&mut self.stream).poll_write(cx, &due);
+            let outcome = self.went(outcome);
+            let count = if let Poll::Ready(Ok(count)) = outcome { count } else { 0 };
+            self.client.interims.put_back(&due[count..]);
+            ready!(outcome)?;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -168,7 +189,7 @@ impl AsyncRead for Downstream {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
         let count = buffer.filled().len() - before;
         this.came(count);
         if count == 0 {
@@ -185,9 +206,10 @@ impl AsyncRead for Downstream {
 
 impl AsyncWrite for Downstream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interims(cx))?;
+        self.client.interims.writes();
         let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.went(&outcome);
-        outcome
+        self.went(outcome)
     }
 
     fn poll_write_vectored(
@@ -195,9 +217,10 @@ impl AsyncWrite for Downstream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interims(cx))?;
+        self.client.interims.writes();
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.went(&outcome);
-        outcome
+        self.went(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -205,6 +228,9 @@ impl AsyncWrite for Downstream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper comes here when it has nothing left to write.
+        self.client.interims.flushed();
+        ready!(self.poll_interims(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

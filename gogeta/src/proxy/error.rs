@@ -97,6 +97,14 @@ pub enum ProxyError {
         /// hyper's reason.
         why: String,
     },
+    /// The instance sent something that is no response.
+    #[error("{upstream} sent a bad response: {why}")]
+    BadResponse {
+        /// The instance.
+        upstream: String,
+        /// The rule that it breaks.
+        why: &'static str,
+    },
     /// The instance did not answer in time.
     #[error("{upstream} did not answer in time")]
     ResponseTimeout {
@@ -131,6 +139,7 @@ impl ProxyError {
             | Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::Broken { .. }
+            | Self::BadResponse { .. }
             | Self::ResponseTimeout { .. }
             | Self::Switched { .. } => Fault::Upstream,
         }
@@ -159,7 +168,7 @@ impl ProxyError {
                 State::Stopped => (Page::Stopped, StatusCode::SERVICE_UNAVAILABLE),
                 State::Error | State::Started => (Page::Error, StatusCode::INTERNAL_SERVER_ERROR),
             },
-            Self::Connect { .. } | Self::Broken { .. } | Self::Switched { .. } => {
+            Self::Connect { .. } | Self::Broken { .. } | Self::BadResponse { .. } | Self::Switched { .. } => {
                 (Page::BadGateway, StatusCode::BAD_GATEWAY)
             }
             Self::ConnectTimeout { .. } | Self::ResponseTimeout { .. } => {
@@ -182,6 +191,7 @@ impl ProxyError {
             Self::NoRoutes => "The proxy has not read its routes yet.".into(),
             Self::Connect { .. } => "The service could not be reached.".into(),
             Self::ConnectTimeout { .. } => "The service could not be reached in time.".into(),
+            Self::BadResponse { .. } => "The service sent a response that is not one.".into(),
             Self::Broken { .. } => "The service broke off before it answered.".into(),
             Self::ResponseTimeout { .. } => "The service did not answer in time.".into(),
             Self::Switched { .. } => "The service switched to a protocol that was not asked for.".into(),
@@ -221,6 +231,7 @@ impl ProxyError {
             Self::Connect { .. } => "connect",
             Self::ConnectTimeout { .. } => "connect_timeout",
             Self::Broken { .. } => "broken",
+            Self::BadResponse { .. } => "bad_response",
             Self::ResponseTimeout { .. } => "response_timeout",
             Self::Switched { .. } => "switched",
         }

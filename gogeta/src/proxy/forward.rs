@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
@@ -10,12 +11,18 @@ use super::body::ClientBody;
 use super::client::Client;
 use super::copy::Copy;
 use super::error::ProxyError;
-use super::pool::{Exchange, Failure, UpstreamConnection};
+use super::gate::Refusal;
+use super::interim;
+use super::pool::{Exchange, Failure, Mind, UpstreamConnection};
 use super::transport;
 use super::vitals::Deadline;
 use super::worker::Worker;
 use crate::balance;
 use crate::routes::model::{Service, Upstream};
+
+/// How long an upstream may take to say whether it wants a body, before it gets it unasked: many never say it
+/// (RFC 9110, 10.1.1).
+const CONTINUE: Duration = Duration::from_secs(1);
 
 /// A client's request. Its body is taken when it is sent on; until then it is handed down by reference, since
 /// every call on the way is a future that would hold a copy of it.
@@ -71,15 +78,17 @@ pub async fn forward(
     };
     request = match (connection.reused, failure.unsent, copy) {
         (true, Some(unsent), _) => unsent,
-        (true, None, Some(copy)) => copy.request(ClientBody::new(None, client.clone(), worker.timeouts())),
-        _ => return Err(broken(client, &upstream, failure.why)),
+        (true, None, Some(copy)) if !failure.begun => {
+            copy.request(ClientBody::new(None, client.clone(), worker.timeouts()))
+        }
+        _ => return Err(broken(client, &upstream, failure.why, failure.refused)),
     };
     worker.metrics.upstream_retry();
     drop(connection);
     let mut fresh = open(worker, &upstream).await?;
     match attempt(worker, client, &mut fresh, request).await? {
         Ok(response) => Ok(Answer { response, connection: fresh, retries: retries + 1 }),
-        Err(failure) => Err(broken(client, &upstream, failure.why)),
+        Err(failure) => Err(broken(client, &upstream, failure.why, failure.refused)),
     }
 }
 
@@ -111,7 +120,8 @@ async fn connection(
 
 async fn open(worker: &Worker, upstream: &Arc<Upstream>) -> Result<Box<UpstreamConnection>, ProxyError> {
     let transport = transport::connect(upstream, &worker.shared.tls, worker.timeouts().connect).await?;
-    UpstreamConnection::new(transport, upstream.clone()).await.map_err(|error| ProxyError::Broken {
+    let limits = worker.config().response_limits;
+    UpstreamConnection::new(transport, upstream.clone(), limits).await.map_err(|error| ProxyError::Broken {
         upstream: upstream.location.to_string(),
         why: error.to_string(),
     })
@@ -123,17 +133,30 @@ async fn attempt(
     client: &Client,
     connection: &mut UpstreamConnection,
     request: Request<ClientBody>,
-) -> Result<Result<Response<Incoming>, Failure>, ProxyError> {
+) -> Result<Result<Response<Incoming>, Box<Failure>>, ProxyError> {
     let vitals = &client.vitals;
     vitals.set(Deadline::Response, worker.timeouts().response);
-    let expired = || matches!(vitals.passed(), Some(Deadline::Response | Deadline::Read));
-    let outcome = connection.exchange(request, expired).await;
+    if client.awaits_continue.get() {
+        vitals.set(Deadline::Continue, CONTINUE);
+    }
+    let mind = |interims: Vec<Vec<u8>>| match vitals.passed() {
+        Some(Deadline::Response | Deadline::Read) => Mind::GiveUp,
+        _ => {
+            if tell(client, &interims) {
+                Mind::GoOn
+            } else {
+                Mind::Wait
+            }
+        }
+    };
+    let outcome = connection.exchange(request, mind).await;
     let stalled = vitals.passed() == Some(Deadline::Read);
     vitals.clear(Deadline::Response);
     vitals.clear(Deadline::Read);
+    vitals.clear(Deadline::Continue);
     match outcome {
         Ok(response) => Ok(Ok(response)),
-        Err(Exchange::Failed(failure)) => Ok(Err(*failure)),
+        Err(Exchange::Failed(failure)) => Ok(Err(failure)),
         Err(Exchange::Expired) if stalled => Err(ProxyError::ClientStalled),
         Err(Exchange::Expired) => {
             Err(ProxyError::ResponseTimeout { upstream: connection.upstream().location.to_string() })
@@ -141,10 +164,36 @@ async fn attempt(
     }
 }
 
+/// Passes interim responses on. Whether the client's body is wanted from now on: the upstream has said so, or has
+/// said nothing for too long.
+fn tell(client: &Client, interims: &[Vec<u8>]) -> bool {
+    let mut wanted = client.vitals.passed() == Some(Deadline::Continue);
+    for head in interims {
+        let is_continue = interim::status(head) == b"100";
+        if is_continue && client.awaits_continue.get() {
+            // hyper says it, as soon as it is asked for the body.
+            wanted = true;
+        } else if !client.is_old.get() {
+            client.interims.tell(head);
+        }
+    }
+    if wanted {
+        client.vitals.clear(Deadline::Continue);
+    }
+    wanted && client.awaits_continue.replace(false)
+}
+
 /// Whose fault a broken exchange is: the client's, if its body was.
-fn broken(client: &Client, upstream: &Upstream, why: String) -> ProxyError {
+fn broken(client: &Client, upstream: &Upstream, why: String, refused: Option<Refusal>) -> ProxyError {
+    if client.too_slow.get() {
+        return ProxyError::ClientStalled;
+    }
     if client.body_broken.get() {
         return client.refusal.get().map_or(ProxyError::ClientBody(why), ProxyError::Refused);
     }
-    ProxyError::Broken { upstream: upstream.location.to_string(), why }
+    let upstream = upstream.location.to_string();
+    match refused {
+        Some(refusal) => ProxyError::BadResponse { upstream, why: refusal.why },
+        None => ProxyError::Broken { upstream, why },
+    }
 }

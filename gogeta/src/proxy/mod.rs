@@ -13,6 +13,7 @@
 //!   headers     to_upstream(): what goes on, what does not, who asked
 //!   forward     a pooled or a fresh connection, time-outs, a retry where that is safe
 //!     pool        idle connections; transport: TCP and TLS; copy: a head to be sent once more
+//!     gated       what the upstream sends passes the gate too; interim: its 1xx go on by a way of their own
 //!   headers     to_client()
 //! body        the response streams; when it has been read to its end the upstream connection is free again
 //! record      counted and logged
@@ -32,11 +33,14 @@ pub mod error;
 pub mod error_page;
 pub mod forward;
 pub mod gate;
+pub mod gated;
 pub mod guests;
 pub mod headers;
 pub mod hold;
+pub mod interim;
 pub mod listener;
 pub mod local;
+pub mod pace;
 pub mod pool;
 pub mod record;
 pub mod server;

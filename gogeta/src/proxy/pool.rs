@@ -6,18 +6,22 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::UPGRADE;
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::body::ClientBody;
+use super::gate::{Asked, Refusal, ResponseLimits};
+use super::gated::{Desk, Gated};
 use super::transport::Transport;
 use crate::routes::model::Upstream;
 
@@ -25,7 +29,8 @@ use crate::routes::model::Upstream;
 #[derive(Debug)]
 pub struct UpstreamConnection {
     sender: SendRequest<ClientBody>,
-    connection: Connection<TokioIo<Transport>, ClientBody>,
+    connection: Connection<TokioIo<Gated>, ClientBody>,
+    desk: Rc<RefCell<Desk>>,
     upstream: Arc<Upstream>,
     bell: Arc<Bell>,
     waker: Waker,
@@ -80,6 +85,10 @@ pub struct Failure {
     pub why: String,
     /// The request, if not one byte of it was sent.
     pub unsent: Option<Request<ClientBody>>,
+    /// Whether a byte of the response had come.
+    pub begun: bool,
+    /// The rule that the response breaks.
+    pub refused: Option<Refusal>,
 }
 
 impl UpstreamConnection {
@@ -88,12 +97,19 @@ impl UpstreamConnection {
     /// # Errors
     ///
     /// hyper's reason; nothing has been sent.
-    pub async fn new(transport: Transport, upstream: Arc<Upstream>) -> Result<Box<Self>, hyper::Error> {
-        let (sender, connection) = Builder::new().handshake(TokioIo::new(transport)).await?;
+    pub async fn new(
+        transport: Transport,
+        upstream: Arc<Upstream>,
+        limits: ResponseLimits,
+    ) -> Result<Box<Self>, hyper::Error> {
+        let desk = Desk::new(limits);
+        let io = TokioIo::new(Gated::new(transport, desk.clone()));
+        let (sender, connection) = Builder::new().handshake(io).await?;
         let bell = Arc::new(Bell::default());
         Ok(Box::new(Self {
             sender,
             connection,
+            desk,
             upstream,
             waker: bell.clone().into(),
             bell,
@@ -108,7 +124,8 @@ impl UpstreamConnection {
         &self.upstream
     }
 
-    /// Sends a request and waits for the response's head. `expired` is asked whenever something happens.
+    /// Sends a request and waits for the response's head. `mind` is asked whenever something happens, and gets the
+    /// interim responses that came.
     ///
     /// # Errors
     ///
@@ -116,32 +133,49 @@ impl UpstreamConnection {
     pub async fn exchange(
         &mut self,
         request: Request<ClientBody>,
-        expired: impl Fn() -> bool,
+        mut mind: impl FnMut(Vec<Vec<u8>>) -> Mind,
     ) -> Result<Response<Incoming>, Exchange> {
+        let asked = Asked {
+            head: request.method() == Method::HEAD,
+            upgrade: request.headers().contains_key(UPGRADE),
+        };
+        self.desk.borrow_mut().expect(asked);
         let mut response = std::pin::pin!(self.sender.try_send_request(request));
-        let (connection, ended, bell) = (&mut self.connection, &mut self.ended, &self.bell);
+        let (connection, ended, bell, desk) = (&mut self.connection, &mut self.ended, &self.bell, &self.desk);
         let mut inner = Context::from_waker(&self.waker);
+        let failure = |why, unsent| {
+            let desk = desk.borrow();
+            let (begun, refused) = (desk.has_begun(), desk.refusal());
+            Err(Exchange::Failed(Box::new(Failure { why, unsent, begun, refused })))
+        };
         std::future::poll_fn(|cx| {
             let mut broken = None;
             bell.ring_for(cx.waker());
-            if !*ended && let Poll::Ready(outcome) = connection.poll_without_shutdown(&mut inner) {
-                *ended = true;
-                broken = outcome.err();
+            loop {
+                if !*ended && let Poll::Ready(outcome) = connection.poll_without_shutdown(&mut inner) {
+                    *ended = true;
+                    broken = outcome.err();
+                }
+                let interims = desk.borrow_mut().take_interims();
+                let next = mind(interims);
+                // It becomes ready by what the connection just did, and never by itself.
+                let nobody = &mut Context::from_waker(Waker::noop());
+                if let Poll::Ready(outcome) = response.as_mut().poll(nobody) {
+                    return Poll::Ready(outcome.or_else(|mut error| {
+                        let unsent = error.take_message();
+                        failure(broken.as_ref().map_or_else(|| reason(error.error()), reason), unsent)
+                    }));
+                }
+                if *ended {
+                    let why = broken.as_ref().map_or("it closed the connection".to_owned(), reason);
+                    return Poll::Ready(failure(why, None));
+                }
+                match next {
+                    Mind::Wait => return Poll::Pending,
+                    Mind::GoOn => {}
+                    Mind::GiveUp => return Poll::Ready(Err(Exchange::Expired)),
+                }
             }
-            // It becomes ready by what the connection just did, and never by itself.
-            let nobody = &mut Context::from_waker(Waker::noop());
-            if let Poll::Ready(outcome) = response.as_mut().poll(nobody) {
-                return Poll::Ready(outcome.map_err(|mut error| {
-                    let unsent = error.take_message();
-                    let why = broken.as_ref().map_or_else(|| reason(error.error()), reason);
-                    Exchange::Failed(Box::new(Failure { why, unsent }))
-                }));
-            }
-            if *ended {
-                let why = broken.as_ref().map_or("it closed the connection".to_owned(), reason);
-                return Poll::Ready(Err(Exchange::Failed(Box::new(Failure { why, unsent: None }))));
-            }
-            if expired() { Poll::Ready(Err(Exchange::Expired)) } else { Poll::Pending }
         })
         .await
     }
@@ -167,14 +201,23 @@ impl UpstreamConnection {
     /// Whether it could take a request: it is open, and nothing is left on it.
     fn is_ready(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.ended && self.sender.is_ready()
+        !self.ended && self.sender.is_ready() && self.is_clean()
+    }
+
+    fn is_clean(&self) -> bool {
+        self.desk.borrow().is_clean()
+    }
+
+    /// Whether the upstream owes the next byte of its response at once.
+    pub fn is_owed(&self) -> bool {
+        self.desk.borrow().is_owed()
     }
 
     /// Whether its exchange is over and it may be kept. What may still come is looked for before the next request
     /// is written: hyper reads first.
     fn is_done(&mut self) -> bool {
         self.bell.ring_for(Waker::noop());
-        (!self.ended && self.sender.is_ready()) || self.is_ready()
+        (!self.ended && self.sender.is_ready() && self.is_clean()) || self.is_ready()
     }
 
     /// After a 101: the bare transport, and what came behind the response's head.
@@ -185,8 +228,20 @@ impl UpstreamConnection {
         })
         .await;
         let parts = self.connection.into_parts();
-        (parts.io.into_inner(), parts.read_buf)
+        let (transport, rest) = parts.io.into_inner().into_inner();
+        (transport, if rest.is_empty() { parts.read_buf } else { [parts.read_buf, rest].concat().into() })
     }
+}
+
+/// What to do while there is no response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mind {
+    /// Wait.
+    Wait,
+    /// Look again at once: the request's body has more to give.
+    GoOn,
+    /// Wait no longer.
+    GiveUp,
 }
 
 /// Why there is no response.
@@ -194,7 +249,7 @@ impl UpstreamConnection {
 pub enum Exchange {
     /// The connection broke.
     Failed(Box<Failure>),
-    /// `expired` said so.
+    /// `mind` said so.
     Expired,
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Uri};
 
+use super::body::CutOff;
 use super::client::Client;
 use super::forward::Inbound;
 use super::vitals::Deadline;
@@ -102,14 +103,17 @@ impl Record {
     }
 
     /// Notes that the upstream broke the response off.
-    pub fn cut(&mut self, error: &hyper::Error) {
+    pub fn cut(&mut self, error: &CutOff) {
         self.cut = true;
         let upstream = self.fields.as_ref().map_or("", |fields| &fields.upstream);
         if self.worker.may_log() {
-            let error = super::pool::reason(error);
-            tracing::warn!(client = %self.client.address, upstream, error, "the response was cut off");
+            tracing::warn!(client = %self.client.address, upstream, %error, "the response was cut off");
         }
-        self.worker.metrics.upstream_error("cut");
+        let name = match error {
+            CutOff::Broken(_) => "cut",
+            CutOff::Stalled => "stalled",
+        };
+        self.worker.metrics.upstream_error(name);
     }
 }
 

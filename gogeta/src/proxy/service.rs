@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER, UPGRADE};
 use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
@@ -193,10 +193,18 @@ async fn send(
         request.headers_mut().remove(UPGRADE);
     }
     let empty_body = bodiless && request.headers().contains_key(CONTENT_LENGTH);
+    let expects = request.headers().contains_key(EXPECT) && !bodiless;
+    let trailers = request.headers().contains_key(TE);
     let protocol = headers::to_upstream(request.headers_mut(), &client.peer, wanted.port, &config.headers);
     if empty_body {
         // Of no body and an empty one hyper makes the same; some servers ask a POST for its length (RFC 9110, 8.6).
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    client.is_old.set(request.version() < Version::HTTP_11);
+    if expects && !client.is_old.get() && !client.body_begun.get() {
+        // End to end: the client's body waits until the upstream says that it wants it.
+        request.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
+        client.awaits_continue.set(true);
     }
     if let Some((name, root)) = url_root {
         request.headers_mut().insert(name, root);
@@ -213,9 +221,14 @@ async fn send(
         return switch(client, protocol, answer).await;
     }
     let (mut response, incoming) = answer.response.into_parts();
+    // hyper sends those that are named here, to those who ask for them by TE.
+    let trailer = response.headers.get(TRAILER).filter(|_| trailers).cloned();
     headers::to_client(&mut response.headers);
+    if let Some(trailer) = trailer {
+        response.headers.insert(TRAILER, trailer);
+    }
     response.version = Version::HTTP_11;
-    let body = UpstreamBody::new(incoming, answer.connection, worker.pool.clone());
+    let body = UpstreamBody::new(incoming, answer.connection, client.clone(), worker);
     Ok(Response::from_parts(response, Body::upstream(body)))
 }
 

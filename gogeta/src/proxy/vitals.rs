@@ -24,10 +24,22 @@ pub enum Deadline {
     Write,
     /// A tunnel without traffic.
     Tunnel,
+    /// The upstream did not say whether it wants the request's body.
+    Continue,
+    /// The upstream did not go on sending its response.
+    Stall,
 }
 
-const KINDS: [Deadline; 6] =
-    [Deadline::Idle, Deadline::Head, Deadline::Response, Deadline::Read, Deadline::Write, Deadline::Tunnel];
+const KINDS: [Deadline; 8] = [
+    Deadline::Idle,
+    Deadline::Head,
+    Deadline::Response,
+    Deadline::Read,
+    Deadline::Write,
+    Deadline::Tunnel,
+    Deadline::Continue,
+    Deadline::Stall,
+];
 
 /// A worker's clock: milliseconds since it was made, renewed each tick.
 #[derive(Debug)]
@@ -75,6 +87,11 @@ impl Vitals {
     pub fn set(&self, deadline: Deadline, after: Duration) {
         let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         self.deadlines[deadline as usize].set(self.clock.now.get().saturating_add(after));
+    }
+
+    /// The worker's clock, in milliseconds; late by one tick at the most.
+    pub fn now(&self) -> u64 {
+        self.clock.now.get()
     }
 
     /// Sets a deadline unless it is set.

@@ -39,6 +39,7 @@ pub struct Gate {
     state: State,
     /// A head that has not come to its end.
     partial: Vec<u8>,
+    body_begun: bool,
 }
 
 #[derive(Debug)]
@@ -59,12 +60,17 @@ const EMPTY_LINES: usize = 2;
 impl Gate {
     /// A gate for a new connection.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, state: State::Head, partial: Vec::new() }
+        Self { limits, state: State::Head, partial: Vec::new(), body_begun: false }
     }
 
     /// Whether a head has begun and not ended.
     pub fn is_within_head(&self) -> bool {
         self.is_at_head() && !self.partial.is_empty()
+    }
+
+    /// Whether a byte of the last request's body has come.
+    pub fn has_begun_body(&self) -> bool {
+        self.body_begun
     }
 
     /// Whether a request for another protocol has passed, and nothing behind it does.
@@ -113,6 +119,7 @@ impl Gate {
         match &mut self.state {
             State::Head => self.head(bytes),
             State::Length(left) => {
+                self.body_begun = true;
                 let count = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= count as u64;
                 if *left == 0 {
@@ -121,6 +128,7 @@ impl Gate {
                 Ok(count)
             }
             State::Chunked(chunks) => {
+                self.body_begun = true;
                 let Limits { body, head: line, fields, .. } = self.limits;
                 let count = chunks.step(bytes, Bounds { body, line, fields })?;
                 if chunks.is_over() {
@@ -158,6 +166,7 @@ impl Gate {
             return Err(self.too_large(&bytes[..end]));
         }
         let head = check_head(&bytes[..end], &self.limits)?;
+        self.body_begun = false;
         self.state = match head.framing {
             Framing::Length(length) if length > self.limits.body => return Err(TOO_MUCH_BODY),
             Framing::Length(length) if length > 0 => State::Length(length),
