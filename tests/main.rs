@@ -15,6 +15,7 @@ mod etcd_routes;
 mod file_routes;
 mod forwarding;
 mod hops;
+mod interim;
 mod limits;
 mod pages;
 mod resolvers;

@@ -205,3 +205,83 @@ async fn a_response_may_be_quiet_for_longer_than_any_time_out() {
     let reply = client.reply().await;
     assert_eq!((reply.status, &*reply.text(), reply.whole), (200, "data: x\n\n".repeat(3).as_str(), true));
 }
+
+#[tokio::test]
+async fn a_response_that_stops_in_the_middle_is_cut_off() {
+    let rows = [
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nA\r\nhalf",
+    ];
+    for reply in rows {
+        let backend = Backend::scripted(move |mut peer| async move {
+            peer.head().await;
+            peer.send(reply).await.expect("to send");
+            peer.ended().await;
+        })
+        .await;
+        let gogeta = before(&backend, &["--body-timeout", "500ms"]).await;
+        let mut client = Client::connect(gogeta.proxy).await;
+        let reply = client.get("a.test", "/").await;
+        assert_eq!((reply.status, &*reply.text(), reply.whole), (200, "half", false));
+        assert_eq!(client.rest().await, b"", "it looks whole");
+        backend.open(0).await;
+        gogeta.log_has("it came to a stand").await;
+    }
+}
+
+#[tokio::test]
+async fn a_quiet_stream_is_cut_off_in_its_own_time() {
+    let backend = Backend::scripted(|mut peer| async move {
+        peer.head().await;
+        let _ = peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").await;
+        peer.ended().await;
+    })
+    .await;
+    let gogeta = before(&backend, &["--body-timeout", "200ms", "--stream-timeout", "2s"]).await;
+    let mut client = Client::connect(gogeta.proxy).await;
+    let start = Instant::now();
+    let reply = client.get("a.test", "/").await;
+    assert_eq!((&*reply.text(), reply.whole), ("half", false));
+    assert!(start.elapsed() > Duration::from_millis(1500), "by the time-out for what is promised");
+}
+
+/// How long a byte now and then keeps a connection, at the least and at the most: the bytes of ten seconds are
+/// looked at.
+const TRICKLE: std::ops::Range<Duration> = Duration::from_secs(8)..Duration::from_secs(25);
+
+#[tokio::test]
+async fn a_body_that_trickles_is_a_408() {
+    let backend = Backend::scripted(|mut peer| async move {
+        peer.head().await;
+        peer.ended().await;
+    })
+    .await;
+    let gogeta = before(&backend, &[]).await;
+    let mut client = Client::connect(gogeta.proxy).await;
+    client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100000\r\n\r\n").await;
+    let start = Instant::now();
+    while !client.has_something() {
+        assert!(start.elapsed() < TRICKLE.end, "it goes on for ever");
+        client.send("x").await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert!(start.elapsed() > TRICKLE.start);
+    assert_eq!(client.reply().await.status, 408);
+    backend.open(0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_a_trickle_is_cut_off() {
+    let backend = flood().await;
+    let gogeta = before(&backend, &[]).await;
+    let mut client = Client::connect(gogeta.proxy).await;
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    backend.seen(1).await;
+    let start = Instant::now();
+    // Now and then a little room, far less than 500 bytes a second: each time is progress.
+    while start.elapsed() < TRICKLE.end && backend.is_open() {
+        client.skip(1).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(!backend.is_open(), "it goes on for ever");
+}

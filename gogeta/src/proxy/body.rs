@@ -168,7 +168,10 @@ impl UpstreamBody {
         match &outcome {
             Poll::Pending => return self.wait(),
             Poll::Ready(None) => self.complete = true,
-            Poll::Ready(Some(Ok(_))) => self.complete = self.incoming.is_end_stream(),
+            // Nothing follows trailers, and nobody asks for more.
+            Poll::Ready(Some(Ok(frame))) => {
+                self.complete = frame.is_trailers() || self.incoming.is_end_stream();
+            }
             Poll::Ready(Some(Err(_))) => {}
         }
         self.client.vitals.clear(Deadline::Stall);

@@ -222,10 +222,10 @@ async fn send(
     }
     let (mut response, incoming) = answer.response.into_parts();
     // hyper sends those that are named here, to those who ask for them by TE.
-    let trailer = response.headers.get(TRAILER).filter(|_| trailers).cloned();
+    let named: Vec<_> = response.headers.get_all(TRAILER).iter().filter(|_| trailers).cloned().collect();
     headers::to_client(&mut response.headers);
-    if let Some(trailer) = trailer {
-        response.headers.insert(TRAILER, trailer);
+    for names in named {
+        response.headers.append(TRAILER, names);
     }
     response.version = Version::HTTP_11;
     let body = UpstreamBody::new(incoming, answer.connection, client.clone(), worker);
