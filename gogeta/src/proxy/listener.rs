@@ -52,6 +52,22 @@ pub fn bind_alone(address: SocketAddr, flag: &'static str) -> Result<TcpListener
     socket(address, false).map_err(|error| ListenError { address, flag, error })
 }
 
+/// Bytes that may wait in a connection's socket to be sent.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 32 << 10;
+
+/// By itself the kernel lets a writer go on when a third of what may be megabytes is free: a slow reader then makes
+/// no progress for minutes, and looks as if it did not read. Accepted connections inherit this from the listener
+/// (`tcp_stream_memory_free` in the kernel's tcp.h).
+fn wake_writers_early(socket: &Socket) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket.set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!(%error, "cannot set TCP_NOTSENT_LOWAT");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = socket;
+}
+
 fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -59,6 +75,7 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
         socket.set_reuse_port(true)?;
     }
     socket.set_nonblocking(true)?;
+    wake_writers_early(&socket);
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
