@@ -6,8 +6,7 @@ use crate::support::backend::{Backend, ok, service};
 use crate::support::client::Client;
 use crate::support::gogeta::Gogeta;
 
-const HINTS: &str =
-    "HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\nConnection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n\r\n";
+const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\nConnection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n\r\n";
 const EXPECTING: &str =
     "POST / HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";
 

@@ -9,7 +9,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::client::Client;
-use super::pool::{Pool, UpstreamConnection};
+use super::pool::UpstreamConnection;
 use super::record::Record;
 use super::vitals::Deadline;
 use super::worker::Worker;
@@ -109,9 +109,8 @@ impl http_body::Body for ClientBody {
 pub struct UpstreamBody {
     incoming: Incoming,
     connection: Option<Box<UpstreamConnection>>,
-    pool: Rc<Pool>,
+    worker: Rc<Worker>,
     client: Rc<Client>,
-    timeouts: Rc<Timeouts>,
     complete: bool,
     owed: bool,
 }
@@ -133,11 +132,10 @@ impl UpstreamBody {
         incoming: Incoming,
         connection: Box<UpstreamConnection>,
         client: Rc<Client>,
-        worker: &Worker,
+        worker: Rc<Worker>,
     ) -> Self {
         let complete = incoming.is_end_stream();
-        let (pool, timeouts) = (worker.pool.clone(), worker.timeouts());
-        Self { incoming, connection: Some(connection), pool, client, timeouts, complete, owed: false }
+        Self { incoming, connection: Some(connection), worker, client, complete, owed: false }
     }
 }
 
@@ -146,7 +144,7 @@ impl Drop for UpstreamBody {
         if self.complete
             && let Some(connection) = self.connection.take()
         {
-            self.pool.put(connection);
+            self.worker.pool.put(connection);
         }
     }
 }
@@ -190,7 +188,8 @@ impl UpstreamBody {
             vitals.clear(Deadline::Stall);
             self.owed = owed;
         }
-        vitals.set_once(Deadline::Stall, if owed { self.timeouts.body } else { self.timeouts.stream });
+        let timeouts = self.worker.timeouts();
+        vitals.set_once(Deadline::Stall, if owed { timeouts.body } else { timeouts.stream });
         Poll::Pending
     }
 }

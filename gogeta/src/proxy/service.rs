@@ -228,7 +228,7 @@ async fn send(
         response.headers.append(TRAILER, names);
     }
     response.version = Version::HTTP_11;
-    let body = UpstreamBody::new(incoming, answer.connection, client.clone(), worker);
+    let body = UpstreamBody::new(incoming, answer.connection, client.clone(), worker.clone());
     Ok(Response::from_parts(response, Body::upstream(body)))
 }
 

@@ -3,10 +3,10 @@
 use memchr::memchr;
 
 use super::chunks::{Bounds, Chunks};
-use super::grammar::{Fields, check_field, end_of_head, is_token, split_line};
+use super::grammar::{Fields, end_of_head, is_token, read_fields, split_line};
 use super::{
-    Framing, HEAD_TOO_LARGE, Limits, OLD_CHUNKS, Refusal, TARGET_TOO_LONG, TOO_MANY_FIELDS, TOO_MUCH_BODY,
-    TWO_FRAMINGS, bad_line,
+    Framing, HEAD_TOO_LARGE, Limits, OLD_CHUNKS, Refusal, TARGET_TOO_LONG, TOO_MUCH_BODY, TWO_FRAMINGS,
+    bad_line,
 };
 
 /// What the gate needs to know of a head that passes.
@@ -211,23 +211,9 @@ pub fn check_head(bytes: &[u8], limits: &Limits) -> Result<Head, Refusal> {
     if empty > EMPTY_LINES {
         return Err(bad_line("there are empty lines before the request"));
     }
-    let (line, mut rest) = split_line(rest)?;
+    let (line, rest) = split_line(rest)?;
     let old = check_request_line(line, limits)?;
-    let mut found = Fields::default();
-    let mut count = 0;
-    loop {
-        let (line, behind) = split_line(rest)?;
-        rest = behind;
-        if line.is_empty() {
-            break;
-        }
-        count += 1;
-        if count > limits.fields {
-            return Err(TOO_MANY_FIELDS);
-        }
-        let (name, value) = check_field(line)?;
-        found.note(name, value)?;
-    }
+    let found = read_fields(rest, limits.fields)?;
     Ok(Head { framing: framing(&found, old)?, upgrade: found.upgrade && found.connection_upgrade })
 }
 

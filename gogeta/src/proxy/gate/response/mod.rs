@@ -7,8 +7,8 @@
 use std::ops::RangeInclusive;
 
 use super::chunks::{Bounds, Chunks};
-use super::grammar::{Fields, check_field, end_of_head, is_control, split_line};
-use super::{OLD_CHUNKS, Refusal, TOO_MANY_FIELDS, TWO_FRAMINGS, bad_framing, bad_line, too_much};
+use super::grammar::{Fields, end_of_head, is_control, read_fields, split_line};
+use super::{OLD_CHUNKS, Refusal, TWO_FRAMINGS, bad_framing, bad_line, too_much};
 
 /// How much a response may have.
 #[derive(Debug, Clone, Copy)]
@@ -214,23 +214,9 @@ const NOT_HTTP: Refusal = bad_line("the response does not begin with HTTP/1");
 
 /// Judges a whole head, from its status line to its empty line.
 fn check_head(head: &[u8], asked: Asked, limit: usize) -> Result<Following, Refusal> {
-    let (line, mut rest) = split_line(head)?;
+    let (line, rest) = split_line(head)?;
     let (status, old) = check_status_line(line)?;
-    let mut fields = Fields::default();
-    let mut count = 0;
-    loop {
-        let (line, behind) = split_line(rest)?;
-        rest = behind;
-        if line.is_empty() {
-            break;
-        }
-        count += 1;
-        if count > limit {
-            return Err(TOO_MANY_FIELDS);
-        }
-        let (name, value) = check_field(line)?;
-        fields.note(name, value)?;
-    }
+    let fields = read_fields(rest, limit)?;
     following(status, old, &fields, asked)
 }
 
