@@ -1,0 +1,53 @@
+//! Pauses between tries.
+
+use std::time::Duration;
+
+/// The first and the longest pause between two tries.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Pauses between tries, longer each time, and not all gogetas' at once.
+pub(super) struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(BACKOFF.0)
+    }
+}
+
+impl Backoff {
+    /// The next one.
+    pub(super) fn pause(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(BACKOFF.1);
+        // Half to all of it; the clock's nanoseconds are as good as dice here.
+        let nanos = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |now| now.subsec_nanos());
+        pause / 2 + (pause / 2).mul_f64(f64::from(nanos % 1000) / 1000.0)
+    }
+
+    /// Something has succeeded.
+    pub(super) fn reset(&mut self) {
+        self.0 = BACKOFF.0;
+    }
+
+    /// Whether nothing has failed since the beginning, or since the last success.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.0 == BACKOFF.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound() {
+        let mut backoff = Backoff::default();
+        assert!(backoff.is_fresh());
+        let pauses: Vec<Duration> = (0..10).map(|_| backoff.pause()).collect();
+        assert!(pauses[0] >= BACKOFF.0 / 2 && pauses[0] <= BACKOFF.0);
+        assert!(pauses[9] >= BACKOFF.1 / 2 && pauses[9] <= BACKOFF.1);
+        assert!(!backoff.is_fresh());
+    }
+}
