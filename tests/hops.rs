@@ -19,6 +19,17 @@ async fn each_proxy_adds_itself() {
 }
 
 #[tokio::test]
+async fn a_response_names_the_proxy_only_where_that_is_asked_for() {
+    let backend = Backend::replying("HTTP/1.1 200 OK\r\nVia: 1.1 cache\r\nContent-Length: 0\r\n\r\n").await;
+    let gogeta = before(&backend, &[]).await;
+    assert_eq!(get(gogeta.proxy, "a.test", "/").await.all("via"), ["1.1 cache"]);
+    let gogeta = before(&backend, &["--via-response", "--via", "edge"]).await;
+    assert_eq!(get(gogeta.proxy, "a.test", "/").await.all("via"), ["1.1 cache", "1.1 edge"]);
+    // What it says by itself came by nobody.
+    assert_eq!(get(gogeta.proxy, "b.test", "/").await.all("via"), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_circle_is_seen() {
     let backend = Backend::named("a").await;
     let gogeta = before(&backend, &[]).await;

@@ -224,6 +224,11 @@ pub struct Options {
     #[arg(long, value_name = "NAME", env = "GOGETA_VIA", help_heading = "Requests")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub via: Option<String>,
+    /// Name this proxy in the Via of responses, too
+    #[arg(long, value_name = "BOOL", env = "GOGETA_VIA_RESPONSE", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "Requests")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via_response: Option<bool>,
     /// Pass header fields on whose names have an underscore, which some backends take for a dash
     #[arg(long, value_name = "BOOL", env = "GOGETA_UNDERSCORE_HEADERS", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "Requests")]

@@ -97,8 +97,8 @@ fn rules(options: &Options) -> Result<Rules, ConfigError> {
         underscores: options.underscore_headers.unwrap_or(false),
         forwarded: options.forwarded.unwrap_or(false),
         request_id: options.request_id.unwrap_or(false),
-        via: via::entry(&name).ok_or_else(wrong)?,
-        name,
+        via: via::Entry::new(&name).ok_or_else(wrong)?,
+        via_response: options.via_response.unwrap_or(false),
     })
 }
 

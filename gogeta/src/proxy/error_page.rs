@@ -10,7 +10,7 @@ use super::client::Client;
 use super::error::{Fault, ProxyError};
 use super::forward::Inbound;
 use super::gate::Refusal;
-use super::service::REQUEST_ID;
+use super::headers::REQUEST_ID;
 use super::worker::Worker;
 use crate::metrics::Class;
 use crate::pages::negotiate::{self, Format};

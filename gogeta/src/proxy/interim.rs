@@ -76,7 +76,7 @@ fn to_client(head: &[u8]) -> Option<Vec<u8>> {
         let name = HeaderName::from_bytes(&line[..colon]).ok()?;
         fields.append(name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?);
     }
-    headers::to_client(&mut fields);
+    headers::strip_hop_by_hop(&mut fields);
     fields.remove(CONTENT_LENGTH);
     let mut out = first.to_vec();
     for (name, value) in &fields {

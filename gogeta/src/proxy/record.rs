@@ -61,7 +61,7 @@ impl Record {
                 upstream: String::new(),
                 referer: text(http::header::REFERER),
                 agent: text(http::header::USER_AGENT),
-                id: text(super::service::REQUEST_ID),
+                id: text(super::headers::REQUEST_ID),
                 ..Fields::default()
             })
         });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderValue, TE, TRAILER, UPGRADE};
 use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
@@ -14,7 +14,7 @@ use super::client::Client;
 use super::error::ProxyError;
 use super::error_page::{self, Asked};
 use super::forward::{Answer, Destination, Inbound, forward};
-use super::headers::{self, forwarded, via};
+use super::headers::{self, Original, REQUEST_ID, forwarded, via};
 use super::hold::Hold;
 use super::local::{insists_on_https, picture, robots, to_https};
 use super::record::Record;
@@ -26,9 +26,6 @@ use crate::metrics::Class;
 use crate::routes::model::{Instance, Service, UriTarget};
 use crate::routes::table::Route;
 use crate::status::State;
-
-/// A request's id.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers a request: by its backend, or by a page that says why not.
 pub async fn respond(worker: Rc<Worker>, client: Rc<Client>, request: Request<Incoming>) -> Response<Body> {
@@ -64,7 +61,7 @@ async fn handle(
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
     let host = vet::host_of(request)?;
-    if via::is_a_circle(request.headers(), &worker.config().headers.name) {
+    if via::is_a_circle(request.headers(), &worker.config().headers.via.name) {
         return Err(ProxyError::Circle);
     }
     if let Some(picture) = picture(worker, request) {
@@ -139,7 +136,8 @@ async fn to_instance(
         request.headers_mut().insert(HOST, host);
         *request.uri_mut() = path;
     }
-    send(worker, client, destination, request, Wanted { port, host: None }, record).await
+    let original = Original { version: request.version(), host: request.headers().get(HOST).cloned(), port };
+    send(worker, client, destination, request, original, record).await
 }
 
 /// To a fixed place: its path goes before the request's, and its host is the Host.
@@ -161,15 +159,8 @@ async fn to_target(
     }
     request.headers_mut().insert(HOST, target.authority.clone());
     let destination = Destination { upstream: &target.upstream, service: None };
-    send(worker, client, destination, request, Wanted { port, host }, record).await
-}
-
-/// What of a request's URL its upstream is told, besides the request.
-struct Wanted {
-    /// The port in its Host.
-    port: Option<u16>,
-    /// The host that was asked for, where the request goes on with another.
-    host: Option<HeaderValue>,
+    let original = Original { version: request.version(), host, port };
+    send(worker, client, destination, request, original, record).await
 }
 
 async fn send(
@@ -177,16 +168,14 @@ async fn send(
     client: &Rc<Client>,
     destination: Destination<'_>,
     request: &mut Inbound,
-    wanted: Wanted,
+    original: Original,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
     let config = worker.config();
-    let url_root = config.url_header.as_ref().and_then(|name| {
-        let host = wanted.host.as_ref().or_else(|| request.headers().get(HOST))?;
-        Some((name, forwarded::url_root(request.headers(), host)?))
-    });
-    // What a trusted proxy says of the host goes on as it came.
-    let told = client.peer.trusted && request.headers().contains_key(forwarded::HOST);
+    let url_root = config
+        .url_header
+        .as_ref()
+        .and_then(|name| Some((name, forwarded::url_root(request.headers(), original.host.as_ref()?)?)));
     let bodiless = request.body().as_ref().is_none_or(Incoming::is_end_stream);
     if !bodiless {
         // A tunnel begins behind the request; the rest of a body would be its first bytes (RFC 9110, 7.8).
@@ -195,7 +184,7 @@ async fn send(
     let empty_body = bodiless && request.headers().contains_key(CONTENT_LENGTH);
     let expects = request.headers().contains_key(EXPECT) && !bodiless;
     let trailers = request.headers().contains_key(TE);
-    let protocol = headers::to_upstream(request.headers_mut(), &client.peer, wanted.port, &config.headers);
+    let protocol = headers::to_upstream(request.headers_mut(), &client.peer, original, &config.headers);
     if empty_body {
         // Of no body and an empty one hyper makes the same; some servers ask a POST for its length (RFC 9110, 8.6).
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
@@ -209,21 +198,18 @@ async fn send(
     if let Some((name, root)) = url_root {
         request.headers_mut().insert(name, root);
     }
-    if let Some(host) = wanted.host.filter(|_| !told) {
-        request.headers_mut().insert(forwarded::HOST, host);
-    }
     request.extensions_mut().clear();
     *request.version_mut() = Version::HTTP_11;
     record.asks(destination.upstream);
     let answer = forward(worker, client, destination, request).await?;
     record.answered(answer.connection.upstream(), answer.retries);
     if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return switch(client, protocol, answer).await;
+        return switch(client, protocol, answer, &config.headers).await;
     }
     let (mut response, incoming) = answer.response.into_parts();
     // hyper sends those that are named here, to those who ask for them by TE.
     let named: Vec<_> = response.headers.get_all(TRAILER).iter().filter(|_| trailers).cloned().collect();
-    headers::to_client(&mut response.headers);
+    headers::to_client(&mut response.headers, response.version, &config.headers);
     for names in named {
         response.headers.append(TRAILER, names);
     }
@@ -237,12 +223,13 @@ async fn switch(
     client: &Client,
     asked: Option<HeaderValue>,
     answer: Answer,
+    rules: &headers::Rules,
 ) -> Result<Response<Body>, ProxyError> {
     let (mut response, _) = answer.response.into_parts();
     let Some(protocol) = asked.filter(|asked| upgrade::agrees(asked, &response.headers)) else {
         return Err(ProxyError::Switched { upstream: answer.connection.upstream().location.to_string() });
     };
-    headers::to_client(&mut response.headers);
+    headers::to_client(&mut response.headers, response.version, rules);
     response.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     response.headers.insert(UPGRADE, protocol);
     response.version = Version::HTTP_11;

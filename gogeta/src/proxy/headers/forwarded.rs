@@ -48,8 +48,7 @@ pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
 
 /// Who asked for what. From a trusted proxy the fields are kept, and the list of addresses appended to; what
 /// anyone else says of himself is replaced.
-pub(super) fn set(headers: &mut HeaderMap, peer: &Peer, port: Option<u16>) {
-    let host = headers.get(http::header::HOST).cloned();
+pub(super) fn set(headers: &mut HeaderMap, peer: &Peer, port: Option<u16>, host: Option<HeaderValue>) {
     if peer.trusted {
         append_address(headers, peer);
         keep_or_insert(headers, REAL_IP, || Some(peer.address.clone()));

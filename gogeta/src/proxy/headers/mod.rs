@@ -5,6 +5,7 @@
 pub mod forwarded;
 pub mod via;
 
+use http::Version;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
@@ -12,9 +13,12 @@ use http::header::{
 
 use self::forwarded::Peer;
 
+/// A request's id.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY: HeaderName = HeaderName::from_static("proxy");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
 
 /// Fields that a `Connection` cannot take away by naming them: framing, Host, and those that gogeta itself sets
 /// (a client could otherwise strip what the next proxy relies on, as in CVE-2024-45410).
@@ -58,6 +62,7 @@ impl Survey {
                 "keep-alive"
                 | "proxy-connection"
                 | "proxy-authenticate"
+                | "proxy-authentication-info"
                 | "proxy-authorization"
                 | "trailer"
                 | "transfer-encoding" => survey.hop = true,
@@ -79,27 +84,42 @@ pub struct Rules {
     pub forwarded: bool,
     /// `X-Request-Id` is kept, or made.
     pub request_id: bool,
-    /// What we are called in `Via`.
-    pub name: String,
     /// What we add to `Via`.
-    pub via: HeaderValue,
+    pub via: via::Entry,
+    /// It is added to responses, too.
+    pub via_response: bool,
+}
+
+/// What a request was as it came; on its way to a fixed place it gets another Host.
+#[derive(Debug, Clone)]
+pub struct Original {
+    /// The version it came by.
+    pub version: Version,
+    /// The host it asked for.
+    pub host: Option<HeaderValue>,
+    /// The port in that.
+    pub port: Option<u16>,
 }
 
 /// Makes a client's header fields those of the request to its upstream. Framing is deleted: the side that writes
 /// the request makes its own.
 ///
-/// `port` is the one in the request's Host. Gives the protocol to upgrade to, where the client asked for one that
-/// may be relayed.
+/// Gives the protocol to upgrade to, where the client asked for one that may be relayed.
 pub fn to_upstream(
     headers: &mut HeaderMap,
     peer: &Peer,
-    port: Option<u16>,
+    original: Original,
     rules: &Rules,
 ) -> Option<HeaderValue> {
     let survey = Survey::of(headers);
     let upgrade = if survey.upgrade { take_upgrade(headers) } else { None };
     let trailers = survey.te && accepts_trailers(headers);
+    // Ours by now, and no field that a Connection could take away.
+    let id = if survey.connection && rules.request_id { headers.get(REQUEST_ID).cloned() } else { None };
     strip(headers, survey);
+    if let Some(id) = id {
+        headers.insert(REQUEST_ID, id);
+    }
     if survey.length {
         headers.remove(CONTENT_LENGTH);
     }
@@ -117,11 +137,10 @@ pub fn to_upstream(
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     if rules.forwarded {
-        let host = headers.get(HOST).cloned();
-        forwarded::append_element(headers, peer, host.as_ref());
+        forwarded::append_element(headers, peer, original.host.as_ref());
     }
-    forwarded::set(headers, peer, port);
-    headers.append(VIA, rules.via.clone());
+    forwarded::set(headers, peer, original.port, original.host);
+    rules.via.append(headers, original.version);
     if let Some(protocol) = &upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol.clone());
@@ -137,9 +156,15 @@ fn drop_underscores(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes an upstream's header fields those of the response to the client.
-pub fn to_client(headers: &mut HeaderMap) {
+/// Makes the header fields of an upstream's response, which came by `version`, those of the response to the client.
+///
+/// A gateway need not name itself in responses (RFC 9110, 7.6.3), and tells clients what stands before the backend
+/// if it does.
+pub fn to_client(headers: &mut HeaderMap, version: Version, rules: &Rules) {
     strip_hop_by_hop(headers);
+    if rules.via_response {
+        rules.via.append(headers, version);
+    }
 }
 
 /// RFC 9110, 7.6.1: what is meant for one hop only goes no further. All lines of `Connection` count.
@@ -165,6 +190,7 @@ fn strip(headers: &mut HeaderMap, survey: Survey) {
             KEEP_ALIVE,
             PROXY_CONNECTION,
             PROXY_AUTHENTICATE,
+            PROXY_AUTHENTICATION_INFO,
             PROXY_AUTHORIZATION,
             TRAILER,
             TRANSFER_ENCODING,
@@ -212,181 +238,4 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use ipnet::IpNet;
-
-    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"));
-        }
-        headers
-    }
-
-    fn peer(trusted: bool) -> Peer {
-        let trusted: Vec<IpNet> =
-            if trusted { vec!["10.0.0.0/8".parse().expect("a network")] } else { vec![] };
-        Peer::new("10.1.2.3".parse().expect("an address"), &trusted)
-    }
-
-    fn rules() -> Rules {
-        let via = HeaderValue::from_static("1.1 gogeta");
-        Rules { underscores: false, forwarded: false, request_id: false, name: "gogeta".to_owned(), via }
-    }
-
-    fn lines(headers: &HeaderMap) -> Vec<String> {
-        let text = |value: &HeaderValue| value.to_str().unwrap_or("?").to_owned();
-        let mut lines: Vec<String> =
-            headers.iter().map(|(name, value)| format!("{name}: {}", text(value))).collect();
-        lines.sort();
-        lines
-    }
-
-    #[test]
-    fn hop_by_hop_fields_go_no_further() {
-        type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
-        let rows: [Row<'_>; 8] = [
-            (&[("connection", "close, x-a"), ("x-a", "1"), ("x-b", "1")], &["x-b: 1"]),
-            (&[("connection", "close"), ("connection", "X-A"), ("x-a", "1")], &[]),
-            (
-                &[
-                    ("keep-alive", "1"),
-                    ("proxy-connection", "x"),
-                    ("te", "gzip"),
-                    ("trailer", "x"),
-                    ("upgrade", "x"),
-                ],
-                &[],
-            ),
-            (
-                &[
-                    ("proxy-authorization", "x"),
-                    ("proxy-authenticate", "x"),
-                    ("transfer-encoding", "chunked"),
-                ],
-                &[],
-            ),
-            (
-                &[
-                    ("connection", "x-forwarded-for, host, content-length"),
-                    ("host", "a"),
-                    ("x-forwarded-for", "1"),
-                    ("content-length", "5"),
-                ],
-                &["content-length: 5", "host: a", "x-forwarded-for: 1"],
-            ),
-            (&[("connection", "\"close"), ("x-a", "1")], &["x-a: 1"]),
-            (&[("connection", ", ,"), ("x-a", "1")], &["x-a: 1"]),
-            (&[("cookie", "a=1"), ("cookie", "b=2")], &["cookie: a=1", "cookie: b=2"]),
-        ];
-        for (given, kept) in rows {
-            let mut headers = headers(given);
-            strip_hop_by_hop(&mut headers);
-            assert_eq!(lines(&headers), kept, "{given:?}");
-        }
-    }
-
-    #[test]
-    fn upgrades() {
-        let asks =
-            |lines: &[(&str, &str)]| to_upstream(&mut headers(lines), &peer(false), None, &rules()).is_some();
-        assert!(asks(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]));
-        assert!(!asks(&[("upgrade", "websocket")]), "without Connection");
-        assert!(!asks(&[("connection", "upgrade"), ("upgrade", "h2c")]), "h2c");
-        assert!(!asks(&[("connection", "upgrade"), ("upgrade", "websocket, h2c")]), "a list");
-        assert!(!asks(&[("connection", "upgrade"), ("upgrade", "websocket"), ("upgrade", "x")]), "two");
-        let mut plain = headers(&[("upgrade", "websocket"), ("http2-settings", "x")]);
-        to_upstream(&mut plain, &peer(false), None, &rules());
-        assert!(!plain.contains_key(UPGRADE) && !plain.contains_key(CONNECTION));
-    }
-
-    #[test]
-    fn who_asked_for_what() {
-        let forged = [
-            ("host", "a.test"),
-            ("x-forwarded-for", "6.6.6.6"),
-            ("x-forwarded-proto", "https"),
-            ("x-real-ip", "6.6.6.6"),
-            ("forwarded", "for=6.6.6.6"),
-        ];
-        let mut from_anyone = headers(&forged);
-        to_upstream(&mut from_anyone, &peer(false), Some(7777), &rules());
-        assert_eq!(
-            lines(&from_anyone),
-            [
-                "host: a.test",
-                "via: 1.1 gogeta",
-                "x-forwarded-for: 10.1.2.3",
-                "x-forwarded-host: a.test",
-                "x-forwarded-port: 7777",
-                "x-forwarded-proto: http",
-                "x-real-ip: 10.1.2.3"
-            ]
-        );
-        let mut from_a_proxy = headers(&forged);
-        from_a_proxy.append(forwarded::FOR, HeaderValue::from_static("7.7.7.7"));
-        to_upstream(&mut from_a_proxy, &peer(true), None, &rules());
-        assert_eq!(
-            lines(&from_a_proxy),
-            [
-                "forwarded: for=6.6.6.6",
-                "host: a.test",
-                "via: 1.1 gogeta",
-                "x-forwarded-for: 6.6.6.6, 7.7.7.7, 10.1.2.3",
-                "x-forwarded-host: a.test",
-                "x-forwarded-port: 443",
-                "x-forwarded-proto: https",
-                "x-real-ip: 6.6.6.6"
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_stripped_by_name_is_set_afterwards() {
-        let mut headers = headers(&[
-            ("host", "a.test"),
-            ("connection", "x-forwarded-for, x-real-ip"),
-            ("proxy", "evil"),
-            ("te", "gzip, trailers"),
-        ]);
-        to_upstream(&mut headers, &peer(false), None, &rules());
-        assert_eq!(headers.get(forwarded::FOR), Some(&HeaderValue::from_static("10.1.2.3")));
-        assert_eq!(headers.get(TE), Some(&HeaderValue::from_static("trailers")));
-        assert!(!headers.contains_key("proxy") && !headers.contains_key(CONNECTION));
-    }
-
-    #[test]
-    fn underscores_are_an_alias_of_dashes_for_some() {
-        let with = |underscores| {
-            let mut headers = headers(&[("host", "a.test"), ("x_forwarded_for", "6.6.6.6"), ("a_b", "1")]);
-            to_upstream(&mut headers, &peer(false), None, &Rules { underscores, ..rules() });
-            headers.keys().filter(|name| name.as_str().contains('_')).count()
-        };
-        assert_eq!((with(false), with(true)), (0, 2));
-    }
-
-    #[test]
-    fn addresses() {
-        let shown = |text: &str| Peer::new(text.parse().expect("an address"), &[]).address;
-        assert_eq!(shown("::ffff:1.2.3.4"), "1.2.3.4");
-        assert_eq!(shown("2001:db8::1"), "2001:db8::1");
-    }
-
-    #[test]
-    fn the_root_of_the_original_url() {
-        let root = |lines: &[(&str, &str)]| {
-            let lines = headers(lines);
-            let root = forwarded::url_root(&lines, lines.get(HOST)?)?;
-            root.to_str().map(str::to_owned).ok()
-        };
-        let https = [("host", "a.test"), ("x-forwarded-proto", "https"), ("x-forwarded-port", "443")];
-        assert_eq!(root(&https).as_deref(), Some("https://a.test/"));
-        let odd = [("host", "a.test"), ("x-forwarded-proto", "https"), ("x-forwarded-port", "8443")];
-        assert_eq!(root(&odd).as_deref(), Some("https://a.test:8443/"));
-        assert_eq!(root(&[("host", "a.test")]).as_deref(), Some("http://a.test/"));
-        assert_eq!(root(&[("host", "a.test:80")]).as_deref(), Some("http://a.test/"));
-        assert_eq!(root(&[("host", "a.test:8080")]).as_deref(), Some("http://a.test:8080/"));
-        assert_eq!(root(&[]), None);
-    }
-}
+mod tests;

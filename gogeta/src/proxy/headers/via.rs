@@ -1,5 +1,6 @@
 //! `Via`: which proxies a request has come by (RFC 9110, 7.6.3), and whether it runs in circles.
 
+use http::Version;
 use http::header::{HeaderMap, HeaderValue, VIA};
 
 /// How often a request may have come by us: once is a chain of two proxies of one name, twice a circle.
@@ -17,11 +18,33 @@ fn times(headers: &HeaderMap, name: &str) -> usize {
     lines.flat_map(|line| line.split(',')).filter(|entry| by(entry)).count()
 }
 
-/// What a proxy of that name adds to a request that came by HTTP/1.1.
-pub fn entry(name: &str) -> Option<HeaderValue> {
-    let token =
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
-    if token { HeaderValue::from_str(&format!("1.1 {name}")).ok() } else { None }
+/// What we add to `Via`: how a message came to us, and what we are called.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What we are called.
+    pub name: String,
+    by_1_1: HeaderValue,
+    by_1_0: HeaderValue,
+}
+
+impl Entry {
+    /// The entry of a proxy of that name; none where that is no name.
+    pub fn new(name: &str) -> Option<Self> {
+        let token = !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
+        let value = |version| HeaderValue::from_str(&format!("{version} {name}")).ok();
+        if token {
+            Some(Self { name: name.to_owned(), by_1_1: value("1.1")?, by_1_0: value("1.0")? })
+        } else {
+            None
+        }
+    }
+
+    /// Adds it to a message that came to us by `version`.
+    pub fn append(&self, headers: &mut HeaderMap, version: Version) {
+        let entry = if version == Version::HTTP_10 { &self.by_1_0 } else { &self.by_1_1 };
+        headers.append(VIA, entry.clone());
+    }
 }
 
 #[cfg(test)]
@@ -50,11 +73,18 @@ mod tests {
 
     #[test]
     fn entries() {
-        assert_eq!(entry("gogeta"), Some(HeaderValue::from_static("1.1 gogeta")));
-        assert_eq!(
-            entry("edge-1.example.com:80"),
-            Some(HeaderValue::from_static("1.1 edge-1.example.com:80"))
-        );
-        assert_eq!((entry(""), entry("a b"), entry("a,b")), (None, None, None));
+        let added = |name, version| {
+            let mut headers = HeaderMap::new();
+            headers.append(VIA, HeaderValue::from_static("1.1 first"));
+            Entry::new(name)?.append(&mut headers, version);
+            Some(headers.get_all(VIA).iter().map(|line| line.to_str().expect("text").to_owned()).collect())
+        };
+        let lines = |last: &str| Some(vec!["1.1 first".to_owned(), last.to_owned()]);
+        assert_eq!(added("gogeta", Version::HTTP_11), lines("1.1 gogeta"));
+        assert_eq!(added("gogeta", Version::HTTP_10), lines("1.0 gogeta"));
+        assert_eq!(added("edge-1.example.com:80", Version::HTTP_11), lines("1.1 edge-1.example.com:80"));
+        for wrong in ["", "a b", "a,b", "a(b)", "\u{e4}"] {
+            assert_eq!(added(wrong, Version::HTTP_11), None, "{wrong:?}");
+        }
     }
 }
