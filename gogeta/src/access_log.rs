@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use crate::cli::LogFormat;
+use crate::cli::AccessLogFormat;
 use crate::config::AccessLog as Config;
 
 /// A worker's lines are handed over when they are so many bytes, or at the next tick.
@@ -26,16 +26,18 @@ const CHUNK: usize = 16 << 10;
 const QUEUE: usize = 512;
 
 /// What is logged of a request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Line<'a> {
     /// Who asked.
     pub client: IpAddr,
     /// The Host it asked for.
     pub host: &'a str,
-    /// The method.
+    /// The method; empty where the request could not be read, and so are all texts but the client then.
     pub method: &'a str,
     /// The target, as it came.
     pub target: &'a str,
+    /// The version, as it stood in the request line.
+    pub version: &'a str,
     /// The status that was served; 499 where the client left before.
     pub status: u16,
     /// Bytes of the response's body.
@@ -70,7 +72,7 @@ enum Message {
 #[derive(Debug)]
 pub struct AccessLog {
     queue: SyncSender<Message>,
-    format: LogFormat,
+    format: AccessLogFormat,
     dropped: Arc<AtomicU64>,
 }
 
@@ -162,7 +164,7 @@ impl AccessLog {
 #[derive(Debug)]
 pub struct Buffer {
     queue: SyncSender<Message>,
-    format: LogFormat,
+    format: AccessLogFormat,
     dropped: Arc<AtomicU64>,
     bytes: RefCell<Vec<u8>>,
 }
@@ -174,8 +176,9 @@ impl Buffer {
         let full = {
             let mut bytes = self.bytes.borrow_mut();
             let text = match self.format {
-                LogFormat::Text => combined(line, now),
-                LogFormat::Json => json(line, now),
+                AccessLogFormat::Text => text(line, now),
+                AccessLogFormat::Combined => combined(line, now) + "\n",
+                AccessLogFormat::Json => json(line, now),
             };
             bytes.extend_from_slice(text.as_bytes());
             bytes.len() >= CHUNK
@@ -201,36 +204,52 @@ impl Drop for Buffer {
 }
 
 /// The combined log format, with the host, the instance and the seconds behind it.
-fn combined(line: &Line<'_>, now: OffsetDateTime) -> String {
-    let form = format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
-    let when = now.format(form).unwrap_or_default();
-    let mut text = format!("{} - - [{when}] \"", line.client);
-    escape(&mut text, line.method);
+fn text(line: &Line<'_>, now: OffsetDateTime) -> String {
+    let mut text = combined(line, now);
     text.push(' ');
-    escape(&mut text, line.target);
-    let _ = write!(text, " HTTP/1.1\" {} {} \"", line.status, line.sent);
-    for (part, behind) in [(line.referer, "\" \""), (line.agent, "\" \""), (line.host, "\" ")] {
-        escape(&mut text, if part.is_empty() { "-" } else { part });
-        text.push_str(behind);
-    }
+    quote(&mut text, &[line.host]);
     let upstream = if line.upstream.is_empty() { "-" } else { line.upstream };
-    let _ = writeln!(text, "{upstream} {:.6}", line.took.as_secs_f64());
+    let _ = writeln!(text, " {upstream} {:.6}", line.took.as_secs_f64());
     text
 }
 
-/// Nothing that a client sends ends a quoted part or a line.
-fn escape(text: &mut String, part: &str) {
-    for letter in part.chars() {
-        match letter {
-            '"' | '\\' => {
-                let _ = write!(text, "\\x{:02x}", letter as u32);
+/// The combined log format of Apache and nginx:
+/// `%h - - [time] "METHOD target HTTP/x" status bytes "referer" "agent"`.
+fn combined(line: &Line<'_>, now: OffsetDateTime) -> String {
+    let form = format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+    let when = now.format(form).unwrap_or_default();
+    let mut text = format!("{} - - [{when}] ", line.client);
+    let request = [line.method, line.target, line.version];
+    quote(&mut text, if line.method.is_empty() { &[] } else { &request });
+    let _ = write!(text, " {} {} ", line.status, line.sent);
+    quote(&mut text, &[line.referer]);
+    text.push(' ');
+    quote(&mut text, &[line.agent]);
+    text
+}
+
+/// Parts in quotes, or a dash in quotes where there is nothing. As in nginx's log, every byte that is no visible
+/// ASCII is written by its number: nothing that a client sends ends a quoted part or a line.
+fn quote(text: &mut String, parts: &[&str]) {
+    text.push('"');
+    let begin = text.len();
+    for (at, part) in parts.iter().enumerate() {
+        if at > 0 {
+            text.push(' ');
+        }
+        for byte in part.bytes() {
+            match byte {
+                b'"' | b'\\' | 0..=0x1f | 0x7f.. => {
+                    let _ = write!(text, "\\x{byte:02X}");
+                }
+                _ => text.push(char::from(byte)),
             }
-            letter if letter.is_control() => {
-                let _ = write!(text, "\\u{{{:x}}}", letter as u32);
-            }
-            letter => text.push(letter),
         }
     }
+    if text.len() == begin {
+        text.push('-');
+    }
+    text.push('"');
 }
 
 fn json(line: &Line<'_>, now: OffsetDateTime) -> String {
@@ -240,6 +259,7 @@ fn json(line: &Line<'_>, now: OffsetDateTime) -> String {
         "host": line.host,
         "method": line.method,
         "target": line.target,
+        "version": line.version,
         "status": line.status,
         "bytes_sent": line.sent,
         "bytes_received": line.received,
@@ -266,6 +286,7 @@ mod tests {
             host: "a.test",
             method: "GET",
             target: "/x\"y",
+            version: "HTTP/1.0",
             status: 200,
             sent: 12,
             received: 0,
@@ -275,7 +296,7 @@ mod tests {
             id: "",
             upstream: "127.0.0.1:80",
             referer: "",
-            agent: "evil\n\"agent",
+            agent: "evil\n\"agent\u{e4}",
             cut: false,
         }
     }
@@ -283,14 +304,18 @@ mod tests {
     #[test]
     fn how_lines_look() {
         let now = OffsetDateTime::UNIX_EPOCH;
-        assert_eq!(
-            combined(&line(), now),
-            "127.0.0.1 - - [01/Jan/1970:00:00:00 +0000] \"GET /x\\x22y HTTP/1.1\" 200 12 \"-\" \
-             \"evil\\u{a}\\x22agent\" \"a.test\" 127.0.0.1:80 0.005000\n"
-        );
-        let parsed: serde_json::Value = serde_json::from_str(&json(&line(), now)).expect("valid JSON");
-        assert_eq!(parsed["user_agent"], "evil\n\"agent");
-        assert_eq!(json(&line(), now).lines().count(), 1);
+        let begin = "127.0.0.1 - - [01/Jan/1970:00:00:00 +0000]";
+        let end = "\"-\" \"evil\\x0A\\x22agent\\xC3\\xA4\"";
+        let line = line();
+        assert_eq!(combined(&line, now), format!("{begin} \"GET /x\\x22y HTTP/1.0\" 200 12 {end}"));
+        let behind = "\"a.test\" 127.0.0.1:80 0.005000\n";
+        assert_eq!(text(&line, now), format!("{} {behind}", combined(&line, now)));
+        let parsed: serde_json::Value = serde_json::from_str(&json(&line, now)).expect("valid JSON");
+        assert_eq!((&parsed["user_agent"], &parsed["version"]), (&line.agent.into(), &"HTTP/1.0".into()));
+        assert_eq!(json(&line, now).lines().count(), 1);
+        let unread = Line { method: "", target: "", version: "", host: "", agent: "", upstream: "", ..line };
+        assert_eq!(combined(&unread, now), format!("{begin} \"-\" 200 12 \"-\" \"-\""));
+        assert!(text(&unread, now).ends_with(" \"-\" \"-\" \"-\" - 0.005000\n"));
     }
 
     #[test]
@@ -298,7 +323,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("access.log");
         let (log, writer) =
-            open(&Config { file: Some(path.clone()), format: LogFormat::Text }).expect("it opens");
+            open(&Config { file: Some(path.clone()), format: AccessLogFormat::Text }).expect("it opens");
         let buffer = log.buffer();
         buffer.write(&line());
         buffer.flush();
@@ -307,7 +332,7 @@ mod tests {
         buffer.flush();
         writer.finish(&log);
         assert_eq!(std::fs::read_to_string(&path).expect("it is there").lines().count(), 2);
-        let nowhere = Config { file: Some("/nowhere/at/all".into()), format: LogFormat::Text };
+        let nowhere = Config { file: Some("/nowhere/at/all".into()), format: AccessLogFormat::Text };
         let error = open(&nowhere).expect_err("there is no such directory").to_string();
         assert!(error.contains("/nowhere/at/all") && error.contains("--access-log"), "{error}");
     }

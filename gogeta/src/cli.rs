@@ -74,6 +74,18 @@ pub enum LogFormat {
     Json,
 }
 
+/// How a line of the access log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccessLogFormat {
+    /// The combined format, with host, upstream and seconds behind it.
+    Text,
+    /// The combined format of Apache and nginx, exactly.
+    Combined,
+    /// One JSON object a line.
+    Json,
+}
+
 /// What `--default-robots` can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -334,7 +346,7 @@ pub struct Options {
     /// How a line of the access log looks [default: text]
     #[arg(long, value_name = "FORMAT", env = "GOGETA_ACCESS_LOG_FORMAT", help_heading = "Logs")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub access_log_format: Option<LogFormat>,
+    pub access_log_format: Option<AccessLogFormat>,
     /// Where USR2 writes its CPU profile (pprof), with a flame graph beside it; profiles from the start if given
     #[arg(long, value_name = "FILE", env = "GOGETA_CPU_PROFILE", help_heading = "Logs")]
     #[serde(skip_serializing_if = "Option::is_none")]

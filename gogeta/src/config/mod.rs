@@ -13,7 +13,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{DefaultRobots, LogFormat, Options, ResolverType};
+use crate::cli::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType};
 use crate::proxy::gate::{Limits, ResponseLimits};
 use crate::proxy::headers::Rules;
 
@@ -158,7 +158,7 @@ pub struct AccessLog {
     /// A file; standard output where there is none.
     pub file: Option<PathBuf>,
     /// How a line looks.
-    pub format: LogFormat,
+    pub format: AccessLogFormat,
 }
 
 /// Why gogeta cannot run with what it was given. Names the flag, or the file and line.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::{AccessLog, Config, ConfigError, Etcd, Log, Seconds, Source, Splice, Timeouts};
-use crate::cli::{DefaultRobots, LogFormat, Options, ResolverType};
+use crate::cli::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType};
 use crate::proxy::gate::{Limits, ResponseLimits};
 use crate::proxy::headers::{Rules, via};
 
@@ -200,8 +200,8 @@ fn url_header(name: String) -> Result<HeaderName, ConfigError> {
     name.parse().map_err(|_| ConfigError(format!("--url-header-param must be a header's name, not {name:?}")))
 }
 
-fn access_log(text: Option<&str>, format: Option<LogFormat>) -> Option<AccessLog> {
-    let format = format.unwrap_or(LogFormat::Text);
+fn access_log(text: Option<&str>, format: Option<AccessLogFormat>) -> Option<AccessLog> {
+    let format = format.unwrap_or(AccessLogFormat::Text);
     match text {
         None | Some("off") => None,
         Some("-") => Some(AccessLog { file: None, format }),

@@ -21,6 +21,7 @@ use super::downstream::Downstream;
 use super::error_page;
 use super::gate::Refusal;
 use super::headers::forwarded::Peer;
+use super::record;
 use super::service;
 use super::upgrade;
 use super::vitals::Deadline;
@@ -92,6 +93,10 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
         End::Finished(Err(error)) => {
             tracing::debug!(client = %address, error = super::pool::reason(&error), "the connection ended");
             worker.metrics.client_error(&error);
+            if error.is_parse() && !client.busy.get() {
+                // hyper has said so by itself.
+                record::unread(&worker, address.ip(), 400, 0);
+            }
         }
         End::Refused(refusal) => {
             let answer = error_page::refuse(&worker, &client, refusal);
@@ -104,6 +109,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
             if deadline == Deadline::Head && !client.vitals.is_set(Deadline::Write) {
                 let answer =
                     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+                record::unread(&worker, address.ip(), 408, 0);
                 let _ = tokio::time::timeout(LINGER.0, socket.write_all(answer)).await;
             } else {
                 return;
@@ -128,6 +134,7 @@ fn drain(worker: &Worker, client: &Client) {
 
 /// Carries a tunnel to its end.
 async fn carry(client: &Client, socket: Downstream, early: bytes::Bytes, tunnel: &mut upgrade::Tunnel) {
+    let before = (client.bytes.0.get(), client.bytes.1.get());
     let outcome = {
         let mut relay = std::pin::pin!(upgrade::relay(socket, early, tunnel));
         std::future::poll_fn(|cx| {
@@ -139,7 +146,9 @@ async fn carry(client: &Client, socket: Downstream, early: bytes::Bytes, tunnel:
         })
         .await
     };
-    let (up, down) = (client.bytes.0.get(), client.bytes.1.get());
+    let up = tunnel.ahead + client.bytes.0.get() - before.0;
+    let down = client.bytes.1.get() - before.1;
+    client.received.set(up);
     if let Some(record) = &mut tunnel.record {
         record.sent = down;
     }

@@ -1,7 +1,5 @@
 //! What is served, logged and counted where a request is not answered by its backend.
 
-use std::time::Duration;
-
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, RETRY_AFTER, VARY};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
@@ -11,8 +9,8 @@ use super::error::{Fault, ProxyError};
 use super::forward::Inbound;
 use super::gate::Refusal;
 use super::headers::REQUEST_ID;
+use super::record;
 use super::worker::Worker;
-use crate::metrics::Class;
 use crate::pages::negotiate::{self, Format};
 use crate::pages::{self, Facts, Page};
 use crate::routes::host;
@@ -111,7 +109,7 @@ pub fn refuse(worker: &Worker, client: &Client, refusal: Refusal) -> Vec<u8> {
         page.name(),
         body.len()
     );
-    worker.metrics.request(Class::None, status.as_u16(), Duration::ZERO);
+    record::unread(worker, client.address.ip(), status.as_u16(), body.len());
     [head.as_bytes(), &body].concat()
 }
 

@@ -1,9 +1,10 @@
 //! What is noted down about one request, from its head to the last byte of its answer.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::{Method, Uri};
+use http::{HeaderName, Method, Uri, Version};
 
 use super::body::CutOff;
 use super::client::Client;
@@ -38,6 +39,7 @@ pub struct Record {
 struct Fields {
     method: Method,
     target: Uri,
+    version: Version,
     host: String,
     upstream: String,
     referer: String,
@@ -51,12 +53,15 @@ struct Fields {
 impl Record {
     /// Begins the record of a request.
     pub fn begin(worker: &Rc<Worker>, client: &Rc<Client>, request: &Inbound) -> Self {
-        let text =
-            |name| request.headers().get(name).map_or("", |value| value.to_str().unwrap_or("?")).to_owned();
+        let text = |name: HeaderName| {
+            let value = request.headers().get(name).map(http::HeaderValue::as_bytes).unwrap_or_default();
+            String::from_utf8_lossy(value).into_owned()
+        };
         let fields = worker.shared.access_log.is_some().then(|| {
             Box::new(Fields {
                 method: request.method().clone(),
                 target: request.uri().clone(),
+                version: request.version(),
                 host: text(http::header::HOST),
                 upstream: String::new(),
                 referer: text(http::header::REFERER),
@@ -117,6 +122,32 @@ impl Record {
     }
 }
 
+/// Counts and logs a request that could not be read, and so has no record: of it only its client is known, and
+/// what that was told.
+pub fn unread(worker: &Worker, client: IpAddr, status: u16, sent: usize) {
+    worker.metrics.request(Class::None, status, Duration::ZERO);
+    if let Some(log) = &worker.access_log {
+        log.write(&Line {
+            client: client.to_canonical(),
+            host: "",
+            method: "",
+            target: "",
+            version: "",
+            status,
+            sent: sent as u64,
+            received: 0,
+            took: Duration::ZERO,
+            upstream_took: None,
+            retries: 0,
+            id: "",
+            upstream: "",
+            referer: "",
+            agent: "",
+            cut: false,
+        });
+    }
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
         self.client.end(&self.worker.timeouts());
@@ -128,6 +159,7 @@ impl Drop for Record {
                 host: &fields.host,
                 method: fields.method.as_str(),
                 target: &fields.target.to_string(),
+                version: if fields.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
                 status: self.status,
                 sent: self.sent,
                 received: self.client.received.get(),

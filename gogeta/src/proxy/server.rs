@@ -18,7 +18,7 @@ use super::guests::{Guest, Place};
 use super::headers::forwarded::is_trusted;
 use super::vitals::Clock;
 use super::worker::{Shared, Worker};
-use super::{connection, listener};
+use super::{connection, listener, record};
 use crate::task_dump;
 
 /// What a worker can be told.
@@ -262,6 +262,7 @@ impl Door {
         let Some(guest) = shared.guests.admit(place, *index, counted) else {
             self.worker.metrics.error("too_many");
             tracing::debug!(client = %address, "too many connections from this address (--max-connections-per-client)");
+            record::unread(&self.worker, address.ip(), 429, 0);
             return turn_away(&stream);
         };
         let open = !self.worker.draining.get() && *self.stage.borrow() == Stage::Open;

@@ -19,6 +19,8 @@ pub struct Tunnel {
     pub transport: Transport,
     /// What it sent right behind its 101.
     pub early: Bytes,
+    /// How many bytes the client sent before it was a tunnel.
+    pub ahead: u64,
     /// The record of the request that opened the tunnel.
     pub record: Option<Record>,
 }
@@ -36,15 +38,15 @@ pub fn agrees(asked: &HeaderValue, response: &HeaderMap) -> bool {
 /// # Errors
 ///
 /// What broke either connection.
-pub async fn relay(client: Downstream, early: Bytes, tunnel: &mut Tunnel) -> std::io::Result<(u64, u64)> {
+pub async fn relay(client: Downstream, early: Bytes, tunnel: &mut Tunnel) -> std::io::Result<()> {
     let (mut client, held) = client.into_tunnel();
+    tunnel.ahead = (early.len() + held.len()) as u64;
     client.write_all(&tunnel.early).await?;
     tunnel.transport.write_all(&early).await?;
     tunnel.transport.write_all(&held).await?;
-    let (up, down) =
-        tokio::io::copy_bidirectional_with_sizes(&mut client, &mut tunnel.transport, 16 << 10, 16 << 10)
-            .await?;
-    Ok((up + (early.len() + held.len()) as u64, down + tunnel.early.len() as u64))
+    tokio::io::copy_bidirectional_with_sizes(&mut client, &mut tunnel.transport, 16 << 10, 16 << 10)
+        .await
+        .map(drop)
 }
 
 #[cfg(test)]
