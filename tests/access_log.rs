@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::backend::{Backend, service};
+use crate::support::backend::{Backend, refusing, service};
 use crate::support::client::{Client, get, request};
 use crate::support::gogeta::Gogeta;
 use crate::support::wait::until;
@@ -67,9 +67,7 @@ async fn a_line_tells_of_a_request_as_json() {
 #[tokio::test]
 async fn the_instance_that_answered_is_the_one_that_is_logged() {
     let backend = Backend::named("up").await;
-    let refusing = tokio::net::TcpSocket::new_v4().expect("a socket");
-    refusing.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
-    let dead = refusing.local_addr().expect("an address").port();
+    let (_socket, dead) = refusing();
     let (gogeta, file, _directory) = before(&backend, &["--access-log-format", "json"]).await;
     gogeta.edit_routes(&service("b.test", &[dead, backend.port]));
     until("b.test is routed", async || (get(gogeta.proxy, "b.test", "/").await.status == 200).then_some(()))

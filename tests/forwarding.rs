@@ -1,6 +1,6 @@
 //! A request reaches its backend as it was meant, and so does the response its client.
 
-use crate::support::backend::{Backend, ok, service, uri};
+use crate::support::backend::{Backend, ok, refusing, service, uri};
 use crate::support::client::{Client, get, request};
 use crate::support::gogeta::Gogeta;
 use crate::support::wait::until;
@@ -8,14 +8,6 @@ use crate::support::wait::until;
 /// A gogeta with one service at `a.test`.
 async fn before(backend: &Backend) -> Gogeta {
     Gogeta::routes(&service("a.test", &[backend.port])).start().await
-}
-
-/// A port that refuses connections: bound, so that nobody else gets it, but not listened on.
-fn refusing() -> (tokio::net::TcpSocket, u16) {
-    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
-    let port = socket.local_addr().expect("an address").port();
-    (socket, port)
 }
 
 #[tokio::test]
@@ -346,7 +338,7 @@ async fn a_request_goes_to_another_instance_where_one_refuses() {
     }
     assert_eq!(alive.requests().len(), 4);
     assert!(alive.requests().iter().all(|seen| seen.body == b"body"));
-    gogeta.log_has("trying another instance").await;
+    gogeta.log_has("cannot be connected to and rests").await;
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod interim;
 mod limits;
 mod pages;
 mod resolvers;
+mod retry;
 mod signals;
 mod status;
 mod timeouts;

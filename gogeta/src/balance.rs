@@ -15,10 +15,11 @@ pub enum Pick<'a> {
     Page(State, Option<&'a Arc<Instance>>),
 }
 
-/// The next started instance, round robin; or the best that can be said where none is started.
-pub fn pick(service: &Service) -> Pick<'_> {
+/// The next started instance, round robin; or the best that can be said where none is started. `now` is in
+/// milliseconds: an instance that rests is left out, unless all do.
+pub fn pick(service: &Service, now: u64) -> Pick<'_> {
     let turn = if service.ring.is_empty() { 0 } else { service.cursor.fetch_add(1, Ordering::Relaxed) };
-    match from(service, turn, None) {
+    match from(service, turn, None, now) {
         Some((instance, upstream)) => Pick::Instance(instance, upstream),
         None => {
             let (state, instance) = best(service);
@@ -32,21 +33,27 @@ pub fn pick(service: &Service) -> Pick<'_> {
 pub fn pick_other<'a>(
     service: &'a Service,
     failed: &Upstream,
+    now: u64,
 ) -> Option<(&'a Arc<Instance>, &'a Arc<Upstream>)> {
-    from(service, service.cursor.load(Ordering::Relaxed), Some(failed))
+    from(service, service.cursor.load(Ordering::Relaxed), Some(failed), now)
 }
 
-/// The first instance from a turn on that is not the one to avoid.
+/// The first instance from a turn on that is not the one to avoid. The turns of those that rest fall to whoever is
+/// next; where nobody else is left, it is better to ask than not to.
 fn from<'a>(
     service: &'a Service,
     turn: usize,
     avoid: Option<&Upstream>,
+    now: u64,
 ) -> Option<(&'a Arc<Instance>, &'a Arc<Upstream>)> {
-    let turns = (0..service.ring.len()).map(|offset| turn.wrapping_add(offset) % service.ring.len());
-    let instances = turns.map(|turn| &service.instances[usize::from(service.ring[turn])]);
-    instances
-        .filter_map(|instance| Some((instance, instance.upstream.as_ref()?)))
-        .find(|(_, upstream)| avoid.is_none_or(|avoid| avoid.id != upstream.id))
+    let candidates = || {
+        let turns = (0..service.ring.len()).map(|offset| turn.wrapping_add(offset) % service.ring.len());
+        let instances = turns.map(|turn| &service.instances[usize::from(service.ring[turn])]);
+        instances
+            .filter_map(|instance| Some((instance, instance.upstream.as_ref()?)))
+            .filter(|(_, upstream)| avoid.is_none_or(|avoid| avoid.id != upstream.id))
+    };
+    candidates().find(|(_, upstream)| upstream.rest.lets_through(now)).or_else(|| candidates().next())
 }
 
 /// The state that a service is in, as a visitor would see it; takes nobody's turn.
@@ -135,7 +142,7 @@ mod tests {
     }
 
     fn turns(service: &Service, count: usize) -> String {
-        let index = |_| match pick(service) {
+        let index = |_| match pick(service, 1) {
             Pick::Instance(instance, _) => instance.index.to_string(),
             Pick::Page(state, _) => format!("({})", state.as_str()),
         };
@@ -151,8 +158,8 @@ mod tests {
             for _ in 0..2 {
                 scope.spawn(|| {
                     for _ in 0..100_000 {
-                        pick(&service);
-                        assert!(pick_other(&service, &failed).is_some());
+                        pick(&service, 1);
+                        assert!(pick_other(&service, &failed, 1).is_some());
                     }
                 });
             }
@@ -197,26 +204,55 @@ mod tests {
         for (states, shown) in rows {
             let instances = states.iter().map(|state| instance("1", *state, true, 1)).collect();
             let service = service(instances);
-            assert!(matches!(pick(&service), Pick::Page(state, _) if state == shown), "{states:?}");
+            assert!(matches!(pick(&service, 1), Pick::Page(state, _) if state == shown), "{states:?}");
         }
         // Started, but nowhere: no better than an error, and worse than one that can be woken.
         let nowhere = service(vec![
             instance("1", State::Started, false, 1),
             instance("2", State::Passivated, false, 1),
         ]);
-        assert!(matches!(pick(&nowhere), Pick::Page(State::Passivated, Some(found)) if &*found.index == "2"));
+        assert!(
+            matches!(pick(&nowhere, 1), Pick::Page(State::Passivated, Some(found)) if &*found.index == "2")
+        );
     }
 
     #[test]
     fn a_retry_goes_elsewhere() {
         let two =
             service(vec![instance("1", State::Started, true, 1), instance("2", State::Started, true, 1)]);
-        let Pick::Instance(_, first) = pick(&two) else { panic!("one is started") };
-        let (other, _) = pick_other(&two, first).expect("there are two");
+        let Pick::Instance(_, first) = pick(&two, 1) else { panic!("one is started") };
+        let (other, _) = pick_other(&two, first, 1).expect("there are two");
         assert_eq!(&*other.index, "2");
         assert_eq!(turns(&two, 3), "212", "and takes nobody's turn");
         let one = service(vec![instance("1", State::Started, true, 1)]);
-        let Pick::Instance(_, only) = pick(&one) else { panic!("one is started") };
-        assert!(pick_other(&one, only).is_none());
+        let Pick::Instance(_, only) = pick(&one, 1) else { panic!("one is started") };
+        assert!(pick_other(&one, only, 1).is_none());
+    }
+
+    #[test]
+    fn who_rests_is_left_out_while_another_can_take_it() {
+        let started = |index| instance(index, State::Started, true, 1);
+        let three = service(vec![started("1"), started("2"), started("3")]);
+        let upstream = |at: usize| three.instances[at].upstream.clone().expect("a location");
+        let at = |now, count| -> String {
+            let index = |_| match pick(&three, now) {
+                Pick::Instance(instance, _) => instance.index.to_string(),
+                Pick::Page(..) => "-".to_owned(),
+            };
+            (0..count).map(index).collect()
+        };
+        assert_eq!(at(1, 3), "123");
+        assert!(upstream(0).rest.begin(1));
+        assert_eq!(at(1000, 6), "223223", "its turns fall to the next");
+        assert_eq!(pick_other(&three, &upstream(1), 1000).map(|(other, _)| &*other.index), Some("3"));
+        assert_eq!(at(1001, 6), "123223", "one request tries it when its rest has passed");
+        upstream(0).rest.end();
+        assert_eq!(at(1001, 3), "123", "it is back");
+        // Where all rest, all are asked in turn.
+        for at in 0..3 {
+            assert!(upstream(at).rest.begin(2000));
+        }
+        assert_eq!(at(2000, 6), "123123");
+        assert_eq!(pick_other(&three, &upstream(0), 2000).map(|(other, _)| &*other.index), Some("2"));
     }
 }

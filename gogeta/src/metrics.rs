@@ -73,6 +73,7 @@ pub struct WorkerMetrics {
     errors: [AtomicU64; ERRORS.len()],
     upstream_errors: [AtomicU64; ERRORS.len()],
     retries: AtomicU64,
+    retries_refused: AtomicU64,
     connections: AtomicU64,
     idle_upstreams: AtomicU64,
 }
@@ -98,6 +99,7 @@ impl WorkerMetrics {
             errors: zeros(),
             upstream_errors: zeros(),
             retries: AtomicU64::new(0),
+            retries_refused: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             idle_upstreams: AtomicU64::new(0),
         }
@@ -131,6 +133,11 @@ impl WorkerMetrics {
     /// A request was sent once more.
     pub fn upstream_retry(&self) {
         add(&self.retries, 1);
+    }
+
+    /// A request was not sent once more, since too many were.
+    pub fn retry_refused(&self) {
+        add(&self.retries_refused, 1);
     }
 
     /// A client's connection was accepted.
@@ -191,8 +198,8 @@ impl Metrics {
         self.workers[index].clone()
     }
 
-    /// A registry that shows them all under `gogeta_`, with the open connections that `open` tells.
-    pub fn registry(self: &Arc<Self>, open: impl Fn() -> usize + Send + Sync + 'static) -> Registry {
+    /// A registry that shows them all under `gogeta_`, with what is `live`.
+    pub fn registry(self: &Arc<Self>, live: Live) -> Registry {
         let mut registry = Registry::with_prefix("gogeta");
         registry.register(
             "feedback_dropped",
@@ -214,7 +221,7 @@ impl Metrics {
             "How often the connection to the store was lost",
             self.store_lost.clone(),
         );
-        registry.register_collector(Box::new(Sum { metrics: self.clone(), open: Box::new(open) }));
+        registry.register_collector(Box::new(Sum { metrics: self.clone(), live }));
         registry
     }
 
@@ -223,10 +230,18 @@ impl Metrics {
     }
 }
 
+/// What is not counted, but looked at when someone asks.
+pub struct Live {
+    /// Clients' connections open.
+    pub open: Box<dyn Fn() -> usize + Send + Sync>,
+    /// Instances that rest.
+    pub resting: Box<dyn Fn() -> usize + Send + Sync>,
+}
+
 /// Adds the workers' counters up when someone asks.
 struct Sum {
     metrics: Arc<Metrics>,
-    open: Box<dyn Fn() -> usize + Send + Sync>,
+    live: Live,
 }
 
 impl fmt::Debug for Sum {
@@ -287,8 +302,13 @@ impl Collector for Sum {
             }
         }
 
-        let single: [(&str, &str, u64); 2] = [
+        let single: [(&str, &str, u64); 3] = [
             ("upstream_retries", "Requests that were sent once more", metrics.sum(|worker| &worker.retries)),
+            (
+                "retry_budget_exhausted",
+                "Requests that were not sent once more, since too many were",
+                metrics.sum(|worker| &worker.retries_refused),
+            ),
             (
                 "connections_accepted",
                 "Clients' connections accepted",
@@ -299,8 +319,13 @@ impl Collector for Sum {
             let metric = counter(value);
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
         }
-        let gauges: [(&str, &str, u64); 2] = [
-            ("connections_open", "Clients' connections open", (self.open)() as u64),
+        let gauges: [(&str, &str, u64); 3] = [
+            ("connections_open", "Clients' connections open", (self.live.open)() as u64),
+            (
+                "instances_resting",
+                "Instances that could not be connected to and are left alone for a while",
+                (self.live.resting)() as u64,
+            ),
             (
                 "upstream_connections_idle",
                 "Idle connections to upstreams",
@@ -345,14 +370,16 @@ mod tests {
         metrics.worker(0).error("unknown_domain");
         metrics.worker(0).upstream_error("connect");
         metrics.revision.set(7);
+        let live = Live { open: Box::new(|| 3), resting: Box::new(|| 2) };
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &metrics.registry(|| 3)).expect("it encodes");
+        prometheus_client::encoding::text::encode(&mut text, &metrics.registry(live)).expect("it encodes");
         for line in [
             "gogeta_requests_total{class=\"service\",code=\"200\"} 2",
             "gogeta_requests_total{class=\"none\",code=\"404\"} 1",
             "gogeta_errors_total{kind=\"unknown_domain\"} 1",
             "gogeta_upstream_errors_total{kind=\"connect\"} 1",
             "gogeta_connections_open 3",
+            "gogeta_instances_resting 2",
             "gogeta_config_revision 7",
             "gogeta_request_duration_seconds_count 3",
             "gogeta_request_duration_seconds_bucket{le=\"0.0005\"} 2",

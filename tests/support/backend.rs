@@ -1,11 +1,12 @@
 //! Backends: one that answers, one that is scripted byte for byte; both remember what they were sent.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::wait::until;
@@ -100,7 +101,14 @@ impl Backend {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::listening(TcpListener::bind("127.0.0.1:0").await.expect("a port"), script)
+    }
+
+    /// The same, on a listener that is there.
+    pub(crate) fn listening<F>(listener: TcpListener, script: impl Fn(Peer) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let port = listener.local_addr().expect("an address").port();
         let memory = Arc::new(Memory::default());
         let serving = tokio::spawn({
@@ -157,6 +165,21 @@ impl Backend {
         let what = format!("{count} requests at the backend");
         until(&what, async || (self.count() >= count).then_some(())).await;
     }
+}
+
+/// A port that refuses connections until its socket listens: bound, so that nobody else gets it.
+pub(crate) fn refusing() -> (TcpSocket, u16) {
+    let socket = refusing_at(0).expect("a port");
+    let port = socket.local_addr().expect("an address").port();
+    (socket, port)
+}
+
+/// The same at a certain port, which connections that have ended do not keep.
+pub(crate) fn refusing_at(port: u16) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+    Ok(socket)
 }
 
 /// A reply with a length.

@@ -14,6 +14,7 @@ use axum::routing::get;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
+use crate::metrics::Live;
 use crate::proxy::worker::Shared;
 
 /// What the handlers see.
@@ -30,11 +31,12 @@ struct Admin {
 /// Where the listener cannot be used.
 pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let open = {
-        let shared = shared.clone();
-        move || shared.guests.count()
+    let (open, resting) = (shared.clone(), shared.clone());
+    let live = Live {
+        open: Box::new(move || open.guests.count()),
+        resting: Box::new(move || routes::resting(&resting.routes.load())),
     };
-    let registry = Arc::new(shared.metrics.registry(open));
+    let registry = Arc::new(shared.metrics.registry(live));
     axum::serve(listener, router(Admin { shared, registry })).await
 }
 

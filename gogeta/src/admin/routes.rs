@@ -39,6 +39,7 @@ struct ServiceView {
 struct InstanceView {
     index: String,
     location: Option<String>,
+    resting: bool,
     state: State,
     why: String,
     current: Option<String>,
@@ -109,6 +110,7 @@ fn instance_view(instance: &Instance) -> InstanceView {
     InstanceView {
         index: instance.index.to_string(),
         location: instance.upstream.as_ref().map(|upstream| upstream.location.to_string()),
+        resting: rests(instance),
         state: instance.state,
         why: instance.why(),
         current: text(&instance.status.current),
@@ -116,6 +118,16 @@ fn instance_view(instance: &Instance) -> InstanceView {
         alive: text(&instance.status.alive),
         config: instance.config.clone(),
     }
+}
+
+/// Whether requests leave it alone for a while, since it could not be connected to.
+fn rests(instance: &Instance) -> bool {
+    instance.upstream.as_ref().is_some_and(|upstream| !upstream.rest.is_over())
+}
+
+/// How many instances of a table rest.
+pub fn resting(table: &RouteTable) -> usize {
+    table.services().flat_map(|service| &service.instances).filter(|instance| rests(instance)).count()
 }
 
 fn name(key: &Key) -> String {

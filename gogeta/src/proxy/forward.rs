@@ -14,10 +14,9 @@ use super::error::ProxyError;
 use super::gate::Refusal;
 use super::interim;
 use super::pool::{Exchange, Failure, Mind, UpstreamConnection};
-use super::transport;
+use super::reach;
 use super::vitals::Deadline;
 use super::worker::Worker;
-use crate::balance;
 use crate::routes::model::{Service, Upstream};
 
 /// How long an upstream may take to say whether it wants a body, before it gets it unasked: many never say it
@@ -63,7 +62,7 @@ pub async fn forward(
     destination: Destination<'_>,
     inbound: &mut Inbound,
 ) -> Result<Answer, ProxyError> {
-    let (mut connection, upstream, retries) = connection(worker, client, destination).await?;
+    let (mut connection, upstream, retries) = connection(worker, destination).await?;
     let mut request =
         std::mem::take(inbound).map(|body| ClientBody::new(body, client.clone(), worker.timeouts()));
     let repeatable = connection.reused && request.body().is_end_stream() && request.method().is_idempotent();
@@ -77,54 +76,68 @@ pub async fn forward(
         Err(failure) => failure,
     };
     request = match (connection.reused, failure.unsent, copy) {
-        (true, Some(unsent), _) => unsent,
-        (true, None, Some(copy)) if !failure.begun => {
+        (true, Some(unsent), _) => {
+            worker.metrics.upstream_retry();
+            unsent
+        }
+        // Unlike one that was never sent, this one costs the upstream a second time.
+        (true, None, Some(copy)) if !failure.begun && worker.may_retry() => {
             copy.request(ClientBody::new(None, client.clone(), worker.timeouts()))
         }
         _ => return Err(broken(client, &upstream, failure.why, failure.refused)),
     };
-    worker.metrics.upstream_retry();
     drop(connection);
-    let mut fresh = open(worker, &upstream).await?;
+    // What ended the idle connection may have ended the instance.
+    let (mut fresh, upstream, more) =
+        fresh(worker, Destination { upstream: &upstream, ..destination }).await?;
     match attempt(worker, client, &mut fresh, request).await? {
-        Ok(response) => Ok(Answer { response, connection: fresh, retries: retries + 1 }),
+        Ok(response) => Ok(Answer { response, connection: fresh, retries: retries + 1 + more }),
         Err(failure) => Err(broken(client, &upstream, failure.why, failure.refused)),
     }
 }
 
-/// A connection to the destination, or to another instance of its service; which, and at which attempt.
-async fn connection(
-    worker: &Rc<Worker>,
-    client: &Client,
-    destination: Destination<'_>,
-) -> Result<(Box<UpstreamConnection>, Arc<Upstream>, u8), ProxyError> {
-    let first = destination.upstream;
-    if let Some(connection) = worker.pool.take(first) {
-        return Ok((connection, first.clone(), 0));
-    }
-    let error = match open(worker, first).await {
-        Ok(connection) => return Ok((connection, first.clone(), 0)),
-        Err(error) => error,
-    };
-    let Some((_, other)) = destination.service.and_then(|service| balance::pick_other(service, first)) else {
-        return Err(error);
-    };
-    tracing::warn!(client = %client.address, %error, instead = %other.location, "trying another instance");
-    worker.metrics.upstream_error(error.name());
-    worker.metrics.upstream_retry();
-    match worker.pool.take(other) {
-        Some(connection) => Ok((connection, other.clone(), 1)),
-        None => Ok((open(worker, other).await?, other.clone(), 1)),
+/// A connection, to whom, and how many could not be connected to before.
+type Connected = (Box<UpstreamConnection>, Arc<Upstream>, u8);
+
+/// A connection to the destination, or to another instance of its service.
+async fn connection(worker: &Worker, destination: Destination<'_>) -> Result<Connected, ProxyError> {
+    worker.retries.request();
+    match idle(worker, destination.upstream) {
+        Some(connection) => Ok((connection, destination.upstream.clone(), 0)),
+        None => fresh(worker, destination).await,
     }
 }
 
-async fn open(worker: &Worker, upstream: &Arc<Upstream>) -> Result<Box<UpstreamConnection>, ProxyError> {
-    let transport = transport::connect(upstream, &worker.shared.tls, worker.timeouts().connect).await?;
-    let limits = worker.config().response_limits;
-    UpstreamConnection::new(transport, upstream.clone(), limits).await.map_err(|error| ProxyError::Broken {
-        upstream: upstream.location.to_string(),
-        why: error.to_string(),
-    })
+/// The same, but to the destination no other than a fresh one.
+async fn fresh(worker: &Worker, destination: Destination<'_>) -> Result<Connected, ProxyError> {
+    let first = destination.upstream;
+    let error = match open(worker, destination, first).await {
+        Ok(connection) => return Ok((connection, first.clone(), 0)),
+        Err(error) => error,
+    };
+    let Some(other) = reach::instead(worker, destination, &error) else {
+        return Err(error);
+    };
+    match idle(worker, other) {
+        Some(connection) => Ok((connection, other.clone(), 1)),
+        None => Ok((open(worker, destination, other).await?, other.clone(), 1)),
+    }
+}
+
+/// An idle connection; none to an upstream that rests, for whether it is back shows by a fresh one only.
+fn idle(worker: &Worker, upstream: &Upstream) -> Option<Box<UpstreamConnection>> {
+    if upstream.rest.is_over() { worker.pool.take(upstream) } else { None }
+}
+
+async fn open(
+    worker: &Worker,
+    destination: Destination<'_>,
+    upstream: &Arc<Upstream>,
+) -> Result<Box<UpstreamConnection>, ProxyError> {
+    let transport = reach::reach(worker, destination, upstream).await?;
+    UpstreamConnection::new(transport, upstream.clone(), worker.config().response_limits).await.map_err(
+        |error| ProxyError::Broken { upstream: upstream.location.to_string(), why: error.to_string() },
+    )
 }
 
 /// One exchange. The outer error is final, the inner one may be worth another try.

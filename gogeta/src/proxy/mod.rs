@@ -12,6 +12,7 @@
 //!   balance     pick(service) -> an instance, or the state to tell of      (crate::balance)
 //!   headers     to_upstream(): what goes on, what does not, who asked
 //!   forward     a pooled or a fresh connection, time-outs, a retry where that is safe
+//!     reach       connecting, letting rest who cannot be connected to; budget: how many retries there are
 //!     pool        idle connections; transport: TCP and TLS; copy: a head to be sent once more
 //!     gated       what the upstream sends passes the gate too; interim: its 1xx go on by a way of their own
 //!   headers     to_client()
@@ -25,6 +26,7 @@
 //! table's pointer, the service's cursor and the counters.
 
 pub mod body;
+pub mod budget;
 pub mod client;
 pub mod connection;
 pub mod copy;
@@ -42,6 +44,7 @@ pub mod listener;
 pub mod local;
 pub mod pace;
 pub mod pool;
+pub mod reach;
 pub mod record;
 pub mod server;
 pub mod service;

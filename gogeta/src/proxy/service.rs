@@ -93,7 +93,7 @@ async fn handle(
         if insists_on_https(domain, request) {
             return Ok(to_https(&host, request.uri()));
         }
-        let (state, instance) = match balance::pick(service) {
+        let (state, instance) = match balance::pick(service, worker.ward.now()) {
             Pick::Instance(instance, upstream) => {
                 if let Some(robots) = robots(worker, instance, request) {
                     return Ok(robots);

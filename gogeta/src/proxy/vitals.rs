@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
+use std::sync::LazyLock;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -41,12 +42,14 @@ const KINDS: [Deadline; 8] = [
     Deadline::Stall,
 ];
 
-/// A worker's clock: milliseconds since it was made, renewed each tick.
+/// A worker's clock: milliseconds since the first of the workers' clocks was made, renewed each tick.
 #[derive(Debug)]
 pub struct Clock {
-    start: Instant,
     now: Cell<u64>,
 }
+
+/// When the first clock was made: all of them tell the same time, up to a tick.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Clock {
     /// How often the worker looks at its connections.
@@ -54,11 +57,11 @@ impl Clock {
 
     /// A clock that stands at 1, since 0 means no deadline.
     pub fn new() -> Rc<Self> {
-        Rc::new(Self { start: Instant::now(), now: Cell::new(1) })
+        Rc::new(Self { now: Cell::new(1) })
     }
 
     fn renew(&self) -> u64 {
-        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        let now = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
         self.now.set(now);
         now
     }
@@ -173,6 +176,11 @@ impl Ward {
             }
             None => false,
         });
+    }
+
+    /// The time in milliseconds, as of the last tick; the same for all workers.
+    pub fn now(&self) -> u64 {
+        self.clock.now.get()
     }
 
     /// Wakes every connection.

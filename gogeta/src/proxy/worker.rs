@@ -11,6 +11,7 @@ use foldhash::quality::RandomState;
 use http::HeaderValue;
 use tokio::sync::watch;
 
+use super::budget::Budget;
 use super::guests::Guests;
 use super::pool::Pool;
 use super::vitals::Ward;
@@ -80,6 +81,8 @@ pub struct Worker {
     pub metrics: Arc<WorkerMetrics>,
     /// Its part of the access log.
     pub access_log: Option<Buffer>,
+    /// The retries that it may make.
+    pub retries: Budget,
     /// Whether it is on its way out.
     pub draining: Cell<bool>,
     log_budget: Cell<u32>,
@@ -101,6 +104,7 @@ impl Worker {
             access_log: shared.access_log.as_ref().map(AccessLog::buffer),
             timeouts: RefCell::new(Rc::new(config.timeouts.clone())),
             config: RefCell::new(Rc::new(config)),
+            retries: Budget::default(),
             draining: Cell::new(false),
             log_budget: Cell::new(LOG_BUDGET),
             ids: (RandomState::default(), Cell::new(0)),
@@ -118,6 +122,17 @@ impl Worker {
             tracing::warn!("more requests fail than can be logged; gogeta_errors_total counts them all");
         }
         left > 1
+    }
+
+    /// Takes a retry out of the budget, and counts it, whether it was there or not.
+    pub fn may_retry(&self) -> bool {
+        let may = self.retries.take();
+        if may {
+            self.metrics.upstream_retry();
+        } else {
+            self.metrics.retry_refused();
+        }
+        may
     }
 
     /// An id that no other request has: hardly to be guessed, and not meant as a secret.
@@ -154,6 +169,7 @@ impl Worker {
         self.refresh();
         if second {
             self.log_budget.set(LOG_BUDGET);
+            self.retries.second();
             // So that an idle worker does not keep a table, and its connections, that nobody wants any more.
             drop(self.routes());
             self.pool.sweep();

@@ -7,6 +7,7 @@
 //! - [`key`]: the text of a key in etcd, and what it names
 //! - [`model`]: hosts' targets, services, instances
 //! - [`host`]: the rules for host names in requests and keys
+//! - [`rest`]: how long an upstream that cannot be connected to is left alone
 //! - [`registry`]: the half-filled state that changes are applied to
 //! - [`table`]: the immutable snapshot that requests are resolved by
 
@@ -15,4 +16,5 @@ pub mod key;
 pub mod model;
 pub mod parse;
 pub mod registry;
+pub mod rest;
 pub mod table;

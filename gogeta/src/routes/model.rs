@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::rest::Rest;
 use crate::status::{State, Status};
 
 /// A service's name: one part of a key, any text without a slash.
@@ -70,13 +71,15 @@ pub struct Upstream {
     pub location: Location,
     /// The name to ask for and to verify by TLS; plain TCP where there is none.
     pub tls: Option<Box<str>>,
+    /// Whether it could not be connected to lately.
+    pub rest: Rest,
 }
 
 impl Upstream {
     /// A new upstream, with an id of its own.
     pub fn new(location: Location, tls: Option<Box<str>>) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Arc::new(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), location, tls })
+        Arc::new(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), location, tls, rest: Rest::default() })
     }
 }
 

@@ -345,7 +345,16 @@ impl Edit<'_> {
             .into_iter()
             .map(|(Index(_, index), draft)| match known.get(&*index) {
                 Some(instance) if draft.is_of(instance) => Arc::clone(instance),
-                _ => Arc::new(draft.into_instance(name.clone(), index)),
+                old => {
+                    let fresh = draft.into_instance(name.clone(), index);
+                    // What could not be connected to in its former life may well be in this one.
+                    if let Some(upstream) =
+                        fresh.upstream.as_ref().filter(|_| old.is_some_and(|old| old.state != fresh.state))
+                    {
+                        upstream.rest.end();
+                    }
+                    Arc::new(fresh)
+                }
             })
             .collect();
         let unchanged = |old: &Arc<Service>| {

@@ -41,7 +41,7 @@ fn route(registry: &Registry, host: &str) -> String {
         Route::Unknown => "-".to_owned(),
         Route::NoService { service, .. } => format!("!{service}"),
         Route::Uri { target, .. } => target.text.to_string(),
-        Route::Service { service, .. } => match pick(service) {
+        Route::Service { service, .. } => match pick(service, 1) {
             Pick::Instance(instance, _) => format!("{}/{}", service.name, instance.index),
             Pick::Page(state, _) => format!("{}({})", service.name, state.as_str()),
         },
@@ -53,6 +53,31 @@ const WEB: [(&str, &str); 3] = [
     ("/domains/a.test/value", "web"),
     ("/services/web/1/location", r#"{"host":"127.0.0.1","port":80}"#),
 ];
+
+#[test]
+fn a_new_life_ends_a_rest() {
+    let status = |value| delta(vec![put("/services/web/1/status/current", value)]);
+    let mut registry = registry(&WEB);
+    let rests = |registry: &Registry| {
+        let upstream = registry.table().service("web").expect("a service").instances[0].upstream.clone();
+        !upstream.expect("a location").rest.is_over()
+    };
+    registry.apply(delta(vec![
+        put("/services/web/1/status/current", "started"),
+        put("/services/web/1/status/expected", "started"),
+        put("/services/web/1/status/alive", "1"),
+    ]));
+    registry.table().service("web").expect("a service").instances[0]
+        .upstream
+        .as_ref()
+        .expect("one")
+        .rest
+        .begin(1);
+    registry.apply(delta(vec![put("/services/web/1/status/alive", "2")]));
+    assert!(rests(&registry), "a heartbeat is no new life");
+    registry.apply(status("stopped"));
+    assert!(!rests(&registry));
+}
 
 #[test]
 fn a_domain_is_pending_until_both_keys_are_there() {
