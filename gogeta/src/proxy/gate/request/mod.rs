@@ -14,7 +14,7 @@ use super::{
 pub struct Head {
     /// How its body is delimited.
     pub framing: Framing,
-    /// Whether it asks for another protocol: what follows may not be HTTP then.
+    /// Whether it asks for another protocol, or by CONNECT for a tunnel: what follows may not be HTTP then.
     pub upgrade: bool,
 }
 
@@ -214,7 +214,10 @@ pub fn check_head(bytes: &[u8], limits: &Limits) -> Result<Head, Refusal> {
     let (line, rest) = split_line(rest)?;
     let old = check_request_line(line, limits)?;
     let found = read_fields(rest, limits.fields)?;
-    Ok(Head { framing: framing(&found, old)?, upgrade: found.upgrade && found.connection_upgrade })
+    // Methods have a letter case: hyper takes `connect` for one that it does not know.
+    let connect = line.starts_with(b"CONNECT ");
+    let upgrade = connect || (found.upgrade && found.connection_upgrade);
+    Ok(Head { framing: framing(&found, old)?, upgrade })
 }
 
 /// `method SP request-target SP HTTP-version` (RFC 9112, 3); whether the version is 1.0.

@@ -219,6 +219,17 @@ fn behind_an_upgrade_nothing_passes_until_it_is_answered() {
     assert_eq!(Gate::new(LIMITS).judge(b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\nGET"), Verdict::Pass);
 }
 
+#[test]
+fn behind_a_connect_nothing_passes_either() {
+    let ask = b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n".to_vec();
+    for behind in [&b"\x16\x03\x01"[..], b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let judged = Gate::new(LIMITS).judge(&[&ask, behind].concat());
+        assert_eq!(judged, Verdict::Hold(ask.len()));
+    }
+    let other = b"connect a:1 HTTP/1.1\r\nHost: a:1\r\n\r\nGET";
+    assert_eq!(Gate::new(LIMITS).judge(other), Verdict::Pass, "another method, by its letters");
+}
+
 /// Some bytes that look like requests, whole or spoilt.
 fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     let pieces = prop_oneof![
