@@ -7,6 +7,7 @@ mod admin;
 mod bodies;
 mod cases;
 mod command_line;
+mod connect;
 mod demo;
 mod drain;
 mod etcd_auth;

@@ -222,6 +222,17 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trusted_proxies: Option<Vec<IpNet>>,
 
+    /// Answer CONNECT by a tunnel to the instance or target that HOST is routed to, for these (HOST may be *.NAME
+    /// or *, PORT may be *), comma-separated or several times [default: none, CONNECT is a 405]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "GOGETA_CONNECT",
+        value_delimiter = ',',
+        help_heading = "Requests"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Vec<String>>,
     /// Tell backends who asked by RFC 7239's Forwarded, too
     #[arg(long, value_name = "BOOL", env = "GOGETA_FORWARDED", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "Requests")]

@@ -31,7 +31,7 @@ const BOUNDS: [u64; 14] = [
 ];
 
 /// Names under which errors are counted, so that a counter needs no map.
-const ERRORS: [&str; 30] = [
+const ERRORS: [&str; 31] = [
     "too_many",
     "circle",
     "line",
@@ -42,6 +42,7 @@ const ERRORS: [&str; 30] = [
     "expectation",
     "host",
     "method",
+    "not_allowed",
     "target",
     "client_body",
     "client_stalled",

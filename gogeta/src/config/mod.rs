@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType};
+use crate::proxy::connect::Allowed;
 use crate::proxy::gate::{Limits, ResponseLimits};
 use crate::proxy::headers::Rules;
 
@@ -58,6 +59,8 @@ pub struct Config {
     pub force_ssl: bool,
     /// The header that gets the original URL's root.
     pub url_header: Option<HeaderName>,
+    /// Whom CONNECT may ask for; nobody where it is empty.
+    pub connect: Vec<Allowed>,
     /// What becomes of header fields.
     pub headers: Rules,
     /// Whose `X-Forwarded-*` are believed.

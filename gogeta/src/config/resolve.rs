@@ -7,6 +7,7 @@ use http::HeaderName;
 
 use super::{AccessLog, Config, ConfigError, Etcd, Log, Seconds, Source, Splice, Timeouts};
 use crate::cli::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType};
+use crate::proxy::connect::Allowed;
 use crate::proxy::gate::{Limits, ResponseLimits};
 use crate::proxy::headers::{Rules, via};
 
@@ -32,6 +33,7 @@ impl TryFrom<Options> for Config {
             drain_delay: seconds(options.drain_delay, 0),
         };
         Ok(Self {
+            connect: connect(&options)?,
             headers: rules(&options)?,
             listen: listen(&options)?,
             admin: admin(options.admin.as_deref())?,
@@ -87,6 +89,11 @@ fn at_least(flag: &str, value: usize, least: usize) -> Result<usize, ConfigError
     } else {
         Ok(value)
     }
+}
+
+fn connect(options: &Options) -> Result<Vec<Allowed>, ConfigError> {
+    let allowed = options.connect.iter().flatten().map(|text| text.parse());
+    allowed.collect::<Result<_, _>>().map_err(|error| ConfigError(format!("--connect: {error}")))
 }
 
 fn rules(options: &Options) -> Result<Rules, ConfigError> {
@@ -252,8 +259,9 @@ mod tests {
 
     #[test]
     fn mistakes_name_the_flag() {
-        let rows: [(Options, &str); 8] = [
+        let rows: [(Options, &str); 9] = [
             (Options { admin: Some("nowhere".into()), ..Options::default() }, "--admin"),
+            (Options { connect: Some(vec!["a.test".into()]), ..Options::default() }, "--connect"),
             (Options { threads: Some(0), ..Options::default() }, "--threads"),
             (Options { etcd_address: Some(vec!["ftp://x".into()]), ..Options::default() }, "--etcd-address"),
             (Options { etcd_user: Some("x".into()), ..Options::default() }, "--etcd-password"),

@@ -38,6 +38,9 @@ pub enum ProxyError {
     /// A method that gogeta does not pass on.
     #[error("the method {0} is not passed on")]
     Method(http::Method),
+    /// A CONNECT to whom none is allowed.
+    #[error("a CONNECT to that host and port is not allowed")]
+    NotAllowed,
     /// A target in a form that gogeta does not take.
     #[error("the request's target has a form that a proxy like this one does not take")]
     Target,
@@ -127,6 +130,7 @@ impl ProxyError {
             | Self::ManyHosts
             | Self::BadHost(_)
             | Self::Method(_)
+            | Self::NotAllowed
             | Self::Target
             | Self::ClientBody(_)
             | Self::ClientStalled
@@ -152,6 +156,7 @@ impl ProxyError {
                 (Page::BadRequest, StatusCode::BAD_REQUEST)
             }
             Self::Method(_) => (Page::BadRequest, StatusCode::METHOD_NOT_ALLOWED),
+            Self::NotAllowed => (Page::BadRequest, StatusCode::FORBIDDEN),
             Self::Expectation(_) => (Page::BadRequest, StatusCode::EXPECTATION_FAILED),
             Self::Circle => (Page::BadRequest, StatusCode::LOOP_DETECTED),
             Self::Refused(refusal) => {
@@ -199,6 +204,7 @@ impl ProxyError {
             | Self::ManyHosts
             | Self::BadHost(_)
             | Self::Method(_)
+            | Self::NotAllowed
             | Self::Target
             | Self::ClientBody(_)
             | Self::Refused(_)
@@ -218,6 +224,7 @@ impl ProxyError {
         match self {
             Self::NoHost | Self::ManyHosts | Self::BadHost(_) => "host",
             Self::Method(_) => "method",
+            Self::NotAllowed => "not_allowed",
             Self::Target => "target",
             Self::ClientBody(_) => "client_body",
             Self::ClientStalled => "client_stalled",

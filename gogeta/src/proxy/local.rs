@@ -45,10 +45,12 @@ pub fn robots(worker: &Worker, instance: &Instance, request: &Inbound) -> Option
     Some(response)
 }
 
-/// Whether a domain wants its requests by https, and this one came otherwise.
-pub fn insists_on_https(domain: Option<&Domain>, request: &Inbound) -> bool {
-    domain.is_some_and(|domain| domain.config.force_ssl == Some(true))
+/// Whether a domain, or `all` of them, wants its requests by https, and this one came otherwise. What a tunnel
+/// carries is not known, and may well be TLS.
+pub fn insists_on_https(all: bool, domain: Option<&Domain>, request: &Inbound) -> bool {
+    (all || domain.is_some_and(|domain| domain.config.force_ssl == Some(true)))
         && !forwarded::came_by_https(request.headers())
+        && request.method() != Method::CONNECT
 }
 
 /// The same URL by https, on its own port.

@@ -19,7 +19,7 @@
 //! body        the response streams; when it has been read to its end the upstream connection is free again
 //! record      counted and logged
 //! error_page  where something went wrong: served, logged, counted
-//! upgrade     after a 101: a tunnel
+//! upgrade     after a 101, or a CONNECT (connect: to whom): a tunnel
 //! ```
 //!
 //! Nothing of a request leaves its worker's thread, so nothing on its way is locked or atomic but the route
@@ -28,6 +28,7 @@
 pub mod body;
 pub mod budget;
 pub mod client;
+pub mod connect;
 pub mod connection;
 pub mod copy;
 pub mod downstream;

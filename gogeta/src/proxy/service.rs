@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderValue, TE, TRAILER, UPGRADE};
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::{Body, UpstreamBody};
@@ -37,19 +37,21 @@ pub async fn respond(worker: Rc<Worker>, client: Rc<Client>, request: Request<In
     }
     let mut record = Record::begin(&worker, &client, &request);
     let asked = Asked::of(&request);
+    let connect = request.method() == Method::CONNECT;
     let outcome = handle(&worker, &client, &mut request, &mut record).await;
     client.handling.set(false);
     let mut response = match outcome {
         Ok(response) => response,
         Err(error) => error_page::respond(&worker, &client, &asked, &error),
     };
-    if worker.draining.get() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     record.status = response.status().as_u16();
     if let Some(tunnel) = &mut *client.tunnel.borrow_mut() {
         tunnel.record = Some(record);
         return response;
+    }
+    // What follows a CONNECT that got no tunnel was meant for one, and is no request.
+    if worker.draining.get() || connect {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response.map(|body| body.recorded(record))
 }
@@ -60,14 +62,16 @@ async fn handle(
     request: &mut Inbound,
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
-    let host = vet::host_of(request)?;
+    let tunnel = request.method() == Method::CONNECT;
+    let host =
+        if tunnel { vet::tunnel_to(request, &worker.config().connect)? } else { vet::host_of(request)? };
     if via::is_a_circle(request.headers(), &worker.config().headers.via.name) {
         return Err(ProxyError::Circle);
     }
     if let Some(picture) = picture(worker, request) {
         return Ok(picture);
     }
-    if worker.config().force_ssl && !forwarded::came_by_https(request.headers()) {
+    if insists_on_https(worker.config().force_ssl, None, request) {
         return Ok(to_https(&host, request.uri()));
     }
     let mut hold = Hold::new(worker);
@@ -82,15 +86,19 @@ async fn handle(
             Route::Service { domain, service } => (domain, service),
             Route::Uri { domain, target } => {
                 record.class = Class::Uri;
-                if insists_on_https(domain, request) {
+                if insists_on_https(false, domain, request) {
                     return Ok(to_https(&host, request.uri()));
+                }
+                if tunnel {
+                    let destination = Destination { upstream: &target.upstream, service: None };
+                    return upgrade::open(worker, client, destination, record).await;
                 }
                 let port = host.port;
                 return to_target(worker, client, target, request, port, record).await;
             }
         };
         record.class = Class::Service;
-        if insists_on_https(domain, request) {
+        if insists_on_https(false, domain, request) {
             return Ok(to_https(&host, request.uri()));
         }
         let (state, instance) = match balance::pick(service, worker.ward.now()) {
@@ -100,6 +108,9 @@ async fn handle(
                 }
                 worker.shared.feedback.accessed(instance);
                 let destination = Destination { upstream, service: Some(service) };
+                if tunnel {
+                    return upgrade::open(worker, client, destination, record).await;
+                }
                 let port = host.port;
                 return to_instance(worker, client, destination, request, port, record).await;
             }

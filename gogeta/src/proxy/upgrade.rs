@@ -1,16 +1,23 @@
-//! Tunnels: what a connection becomes after `101 Switching Protocols`.
+//! Tunnels: what a connection becomes after `101 Switching Protocols`, or the 200 that answers a CONNECT.
 //!
-//! Only after the upstream has answered 101 and named the protocol that the client asked for; until then every
+//! A 101 counts only after the upstream has answered 101 and named the protocol that the client asked for; until then every
 //! byte stays in the parser (as CVE-2024-23326 and CVE-2026-2833 teach).
 
 use bytes::Bytes;
 use http::header::UPGRADE;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Response};
 use tokio::io::AsyncWriteExt;
 
+use super::body::Body;
+use super::client::Client;
 use super::downstream::Downstream;
+use super::error::ProxyError;
+use super::forward::Destination;
+use super::reach::{instead, reach};
 use super::record::Record;
 use super::transport::Transport;
+use super::worker::Worker;
+use crate::routes::model::Upstream;
 
 /// The upstream's half of a tunnel.
 #[derive(Debug)]
@@ -23,6 +30,34 @@ pub struct Tunnel {
     pub ahead: u64,
     /// The record of the request that opened the tunnel.
     pub record: Option<Record>,
+}
+
+/// Answers a CONNECT that may be (RFC 9110, 9.3.6): by a tunnel to the destination, or to another instance of its
+/// service. It carries what the client says as it is, TLS for instance, so none is added to it.
+///
+/// # Errors
+///
+/// That nobody could be connected to.
+pub async fn open(
+    worker: &Worker,
+    client: &Client,
+    destination: Destination<'_>,
+    record: &mut Record,
+) -> Result<Response<Body>, ProxyError> {
+    record.asks(destination.upstream);
+    worker.retries.request();
+    let bare = Upstream::new(destination.upstream.location.clone(), None);
+    let first = if destination.upstream.tls.is_some() { &bare } else { destination.upstream };
+    let (transport, upstream, retries) = match reach(worker, destination, first).await {
+        Ok(transport) => (transport, first, 0),
+        Err(error) => match instead(worker, destination, &error) {
+            Some(other) => (reach(worker, destination, other).await?, other, 1),
+            None => return Err(error),
+        },
+    };
+    record.answered(upstream, retries);
+    *client.tunnel.borrow_mut() = Some(Tunnel { transport, early: Bytes::new(), ahead: 0, record: None });
+    Ok(Response::new(Body::empty()))
 }
 
 /// Whether a 101 names the protocol that was asked for.

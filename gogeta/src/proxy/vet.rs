@@ -1,9 +1,11 @@
 //! What a request must be before it is routed (RFC 9112, 3.2 and RFC 9110, 7.2). Pure.
 
-use http::header::{EXPECT, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING, USER_AGENT};
 use http::{Method, Request, Version};
 
+use super::connect::Allowed;
 use super::error::ProxyError;
+use super::gate::Refusal;
 use crate::routes::host::{self, HostPort};
 
 /// Checks a request's method, target and Host; gives the host that it is for.
@@ -31,7 +33,41 @@ pub fn host_of<B>(request: &Request<B>) -> Result<HostPort<'_>, ProxyError> {
     if !asterisk && !path.starts_with('/') {
         return Err(ProxyError::Target);
     }
-    let field = field.ok_or(ProxyError::NoHost)?;
+    parse(field.ok_or(ProxyError::NoHost)?)
+}
+
+/// Checks a CONNECT (RFC 9110, 9.3.6); gives the host that the tunnel is for.
+///
+/// # Errors
+///
+/// A [`ProxyError`] that is the client's fault; such a request goes nowhere.
+pub fn tunnel_to<'a, B>(request: &'a Request<B>, allowed: &[Allowed]) -> Result<HostPort<'a>, ProxyError> {
+    if allowed.is_empty() {
+        return Err(ProxyError::Method(request.method().clone()));
+    }
+    let headers = request.headers();
+    if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) {
+        return Err(ProxyError::Refused(Refusal {
+            status: 400,
+            kind: "framing",
+            why: "a CONNECT has a body",
+        }));
+    }
+    expectation(headers)?;
+    if let Some(field) = single_host(headers, request.version())? {
+        parse(field)?;
+    }
+    let uri = request.uri();
+    let authority = uri.authority().filter(|_| uri.scheme().is_none() && uri.path_and_query().is_none());
+    let host = host::parse(authority.ok_or(ProxyError::Target)?.as_str())?;
+    let port = host.port.filter(|port| *port > 0).ok_or(ProxyError::Target)?;
+    if !allowed.iter().any(|allowed| allowed.allows(&host.host, port)) {
+        return Err(ProxyError::NotAllowed);
+    }
+    Ok(host)
+}
+
+fn parse(field: &HeaderValue) -> Result<HostPort<'_>, ProxyError> {
     let text = field.to_str().map_err(|_| ProxyError::BadHost(host::BadHost::Character))?;
     Ok(host::parse(text)?)
 }
@@ -123,6 +159,38 @@ mod tests {
         assert_eq!(host("GET", "b.test:80", &["a.test"]), Err("target"));
         assert_eq!(host("CONNECT", "b.test:80", &["a.test"]), Err("method"));
         assert_eq!(host("TRACE", "/", &["a.test"]), Err("method"));
+    }
+
+    #[test]
+    fn whom_a_tunnel_is_for() {
+        let allowed = |texts: &[&str]| -> Vec<Allowed> {
+            texts.iter().map(|text| text.parse().expect("a pattern")).collect()
+        };
+        let host = |target, hosts: &[&'static str]| {
+            tunnel_to(&head("CONNECT", target, hosts), &allowed(&["a.test:443", "*.b.test:*"]))
+                .map(|found| (found.host.into_owned(), found.port))
+                .map_err(|error| error.name())
+        };
+        assert_eq!(host("A.test:443", &["a.test:443"]), Ok(("a.test".to_owned(), Some(443))));
+        assert_eq!(
+            host("x.b.test:1", &["a.test"]),
+            Ok(("x.b.test".to_owned(), Some(1))),
+            "the target decides"
+        );
+        assert_eq!(host("a.test:80", &["a.test"]), Err("not_allowed"));
+        assert_eq!(host("b.test:443", &["a.test"]), Err("not_allowed"));
+        assert_eq!(host("a.test", &["a.test"]), Err("target"), "without a port");
+        assert_eq!(host("x.b.test:0", &["a.test"]), Err("target"));
+        assert_eq!(host("/", &["a.test"]), Err("target"));
+        assert_eq!(host("http://a.test:443/", &["a.test"]), Err("target"));
+        assert_eq!(host("u@a.test:443", &["a.test"]), Err("host"));
+        assert_eq!(host("a.test:443", &[]), Err("host"));
+        assert_eq!(host("a.test:443", &["a.test", "a.test"]), Err("host"));
+        assert_eq!(host("a.test:443", &["a b"]), Err("host"));
+        let mut long = head("CONNECT", "a.test:443", &["a.test"]);
+        assert_eq!(tunnel_to(&long, &[]).map_err(|error| error.name()), Err("method"));
+        long.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        assert_eq!(tunnel_to(&long, &allowed(&["*:*"])).map_err(|error| error.name()), Err("framing"));
     }
 
     #[test]
