@@ -271,4 +271,6 @@ fn following(status: u16, old: bool, fields: &Fields, asked: Asked) -> Result<Fo
 const BODY_OF_NONE: Refusal = bad_framing("a response that has no body is given one");
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
