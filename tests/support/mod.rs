@@ -5,4 +5,5 @@ pub(crate) mod client;
 pub(crate) mod echo;
 pub(crate) mod etcd;
 pub(crate) mod gogeta;
+pub(crate) mod origin;
 pub(crate) mod wait;
