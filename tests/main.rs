@@ -25,6 +25,7 @@ mod pages;
 mod resolvers;
 mod retry;
 mod signals;
+mod stages;
 mod status;
 mod timeouts;
 mod tls;
