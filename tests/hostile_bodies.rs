@@ -221,3 +221,18 @@ async fn an_idle_connection_that_says_something_is_closed() {
     tell.notify_one();
     backend.open(0).await;
 }
+
+#[tokio::test]
+async fn one_who_knows_no_chunks_sees_a_cut_too() {
+    let backend = Backend::scripted(|mut peer| async move {
+        peer.request().await;
+        let _ = peer.send(format!("{CHUNKED}4\r\nhalf\r\n")).await;
+    })
+    .await;
+    let gogeta = before(&service("a.test", &[backend.port])).start().await;
+    let mut client = Client::connect(gogeta.proxy).await;
+    client.send("GET / HTTP/1.0\r\nHost: a.test\r\n\r\n").await;
+    // Where only the end of the connection ends a body, a reset is all that tells of a cut.
+    let error = client.try_reply().await.expect_err("it looks whole");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}

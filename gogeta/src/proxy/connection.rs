@@ -96,6 +96,8 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
             if error.is_parse() && !client.busy.get() {
                 // hyper has said so by itself.
                 record::unread(&worker, address.ip(), 400, 0);
+            } else if client.is_old.get() {
+                return socket.reset();
             }
         }
         End::Refused(refusal) => {
@@ -111,6 +113,8 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
                     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
                 record::unread(&worker, address.ip(), 408, 0);
                 let _ = tokio::time::timeout(LINGER.0, socket.write_all(answer)).await;
+            } else if client.is_old.get() {
+                return socket.reset();
             } else {
                 return;
             }

@@ -51,6 +51,13 @@ impl Downstream {
         self.gate = None;
     }
 
+    /// Closes by a reset. A response to HTTP/1.0 may have a body that ends with its connection: nothing else tells
+    /// there that it was cut off (RFC 9112, 8).
+    pub fn reset(self) {
+        // Where that cannot be said it is closed in the usual way.
+        let _ = self.stream.set_zero_linger();
+    }
+
     /// Notes that bytes came, or the end.
     fn came(&self, count: usize) {
         let Client { vitals, bytes, gone, .. } = &*self.client;
