@@ -19,6 +19,7 @@ mod forwarding;
 mod hops;
 mod hostile;
 mod hostile_bodies;
+mod inherited;
 mod interim;
 mod limits;
 mod pages;

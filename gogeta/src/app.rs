@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::pages::{Pages, PagesError};
 use crate::profile::Profiler;
 use crate::proxy::guests::Guests;
-use crate::proxy::listener::{self, ListenError};
+use crate::proxy::listener::{self, ListenError, Listener, Place};
 use crate::proxy::server::Workers;
 use crate::proxy::transport;
 use crate::proxy::worker::Shared;
@@ -45,7 +45,7 @@ pub enum StartError {
     /// The routes file.
     #[error(transparent)]
     Routes(#[from] file::FileError),
-    /// An address.
+    /// An address, or an inherited socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// The system.
@@ -58,7 +58,8 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Pages(_) | Self::Routes(_) => 2,
-            Self::Listen(_) | Self::System(_) => 1,
+            Self::Listen(ListenError::Inherited { .. }) => 2,
+            Self::Listen(ListenError::Address { .. }) | Self::System(_) => 1,
         }
     }
 }
@@ -85,6 +86,8 @@ pub type Reread = Box<dyn Fn() -> Result<Config, ConfigError> + Send>;
 ///
 /// [`StartError`], before anything is served.
 pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Result<(), StartError> {
+    // First of all: the environment may be changed only while there is one thread.
+    let places = listener::take_over(&config.listen)?;
     let log = telemetry::start(&config.log)?;
     let profile = config.log.cpu_profile.clone();
     let profile_at_start = config.log.profile_at_start;
@@ -102,7 +105,7 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
         Source::Etcd(_) | Source::Nothing => None,
     };
     raise_file_limit();
-    let bound = Bound::new(&config)?;
+    let bound = Bound::new(&config, places)?;
     let (shared, inbox, writer) = share(config, pages)?;
     let mut controller = Controller::new(resolver, shared.clone());
     let mut routes_text = String::new();
@@ -157,18 +160,18 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
 
 /// All sockets, bound before anything runs.
 struct Bound {
-    proxy: Vec<Vec<TcpListener>>,
+    proxy: Vec<Vec<Listener>>,
     admin: Option<TcpListener>,
     addresses: Addresses,
 }
 
 impl Bound {
-    fn new(config: &Config) -> Result<Self, StartError> {
-        let mut proxy: Vec<Vec<TcpListener>> = (0..config.threads).map(|_| Vec::new()).collect();
+    fn new(config: &Config, places: Vec<Place>) -> Result<Self, StartError> {
+        let mut proxy: Vec<Vec<Listener>> = (0..config.threads).map(|_| Vec::new()).collect();
         let mut addresses = Addresses { proxy: Vec::new(), admin: None };
-        for address in &config.listen {
-            let listeners = listener::bind(*address, config.threads)?;
-            addresses.proxy.extend(listeners.first().and_then(|listener| listener.local_addr().ok()));
+        for place in places {
+            let (address, listeners) = listener::open(place, config.threads)?;
+            addresses.proxy.push(address);
             for (set, listener) in proxy.iter_mut().zip(listeners) {
                 set.push(listener);
             }

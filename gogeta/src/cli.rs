@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Seconds, Splice};
+use crate::config::{Listen, Seconds, Splice};
 
 /// A dynamic HTTP reverse proxy: its routes live in etcd (or a file) and change while it runs.
 #[derive(Debug, Parser)]
@@ -100,10 +100,11 @@ pub enum DefaultRobots {
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Options {
-    /// Where to listen, comma-separated or several times [default: 0.0.0.0:7777]
+    /// Where to listen, comma-separated or several times: addresses, inherited sockets (fd:3), or systemd for all
+    /// that a socket unit passes [default: 0.0.0.0:7777]
     #[arg(long, value_name = "ADDR", env = "GOGETA_LISTEN", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub listen: Option<Vec<SocketAddr>>,
+    pub listen: Option<Vec<Listen>>,
     /// The port to listen on, where --listen is not given [default: 7777]
     #[arg(long, env = "GOGETA_PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]

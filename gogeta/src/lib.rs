@@ -20,6 +20,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod feedback;
+pub mod inherited;
 pub mod metrics;
 pub mod pages;
 pub mod profile;

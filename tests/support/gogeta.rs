@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 
@@ -29,6 +30,7 @@ pub(crate) struct Builder {
     arguments: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
     here: PathBuf,
+    inherited: Option<(OwnedFd, &'static str)>,
     directory: TempDir,
 }
 
@@ -50,7 +52,8 @@ impl Gogeta {
     /// One that is told nothing about where routes come from.
     pub(crate) fn bare() -> Builder {
         let directory = tempfile::tempdir().expect("a directory");
-        Builder { arguments: vec![], variables: vec![], here: directory.path().to_owned(), directory }
+        let here = directory.path().to_owned();
+        Builder { arguments: vec![], variables: vec![], here, inherited: None, directory }
     }
 
     /// Writes new routes in the place of the old ones, in one step.
@@ -149,6 +152,13 @@ impl Builder {
         self
     }
 
+    /// Leaves this descriptor open for it, as its standard input. `script` is a shell's and may move it elsewhere,
+    /// or set variables; its arguments are gogeta's command line, which it must become.
+    pub(crate) fn inherits(mut self, descriptor: impl Into<OwnedFd>, script: &'static str) -> Self {
+        self.inherited = Some((descriptor.into(), script));
+        self
+    }
+
     /// Writes a file into its directory, and gives the path.
     pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.directory.path().join(name);
@@ -214,14 +224,24 @@ impl Builder {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gogeta"));
+        let binary = env!("CARGO_BIN_EXE_gogeta");
+        let mut command = match &self.inherited {
+            None => Command::new(binary),
+            Some((_, script)) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", script, "sh", binary]);
+                shell
+            }
+        };
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("GOGETA_") {
                 command.env_remove(name);
             }
         }
         command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.current_dir(&self.here).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        let descriptor = self.inherited.as_ref().map(|(descriptor, _)| descriptor.try_clone());
+        command.stdin(descriptor.map_or_else(Stdio::null, |copy| copy.expect("a copy").into()));
+        command.current_dir(&self.here).stdout(Stdio::piped()).kill_on_drop(true);
         command
     }
 }

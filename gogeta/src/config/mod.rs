@@ -2,6 +2,7 @@
 //!
 //! Nothing behind this knows of clap or serde: [`Config`] is plain data.
 
+mod listen;
 mod resolve;
 mod seconds;
 
@@ -18,6 +19,7 @@ use crate::proxy::connect::Allowed;
 use crate::proxy::gate::{Limits, ResponseLimits};
 use crate::proxy::headers::Rules;
 
+pub use listen::Listen;
 pub use seconds::Seconds;
 
 /// Which engine carries parked connections.
@@ -34,7 +36,7 @@ pub enum Splice {
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where the proxy listens.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
     /// Where the admin listener is, if anywhere.
     pub admin: Option<SocketAddr>,
     /// How many threads serve requests.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{AccessLog, Config, ConfigError, Etcd, Log, Seconds, Source, Splice, Timeouts};
+use super::{AccessLog, Config, ConfigError, Etcd, Listen, Log, Seconds, Source, Splice, Timeouts};
 use crate::cli::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType};
 use crate::proxy::connect::Allowed;
 use crate::proxy::gate::{Limits, ResponseLimits};
@@ -113,16 +113,14 @@ fn positive(flag: &str, time: Duration) -> Result<Duration, ConfigError> {
     if time.is_zero() { Err(ConfigError(format!("{flag} must be more than 0"))) } else { Ok(time) }
 }
 
-fn listen(options: &Options) -> Result<Vec<SocketAddr>, ConfigError> {
+fn listen(options: &Options) -> Result<Vec<Listen>, ConfigError> {
     match (&options.listen, options.port) {
         (Some(_), Some(_)) => {
             Err(ConfigError("--listen and --port are both given; --listen holds the port already".to_owned()))
         }
-        (Some(addresses), None) if addresses.is_empty() => {
-            Err(ConfigError("--listen names no address".to_owned()))
-        }
-        (Some(addresses), None) => Ok(addresses.clone()),
-        (None, port) => Ok(vec![(Ipv4Addr::UNSPECIFIED, port.unwrap_or(7777)).into()]),
+        (Some(places), None) if places.is_empty() => Err(ConfigError("--listen names no address".to_owned())),
+        (Some(places), None) => Ok(places.clone()),
+        (None, port) => Ok(vec![Listen::Address((Ipv4Addr::UNSPECIFIED, port.unwrap_or(7777)).into())]),
     }
 }
 

@@ -34,7 +34,7 @@ pub fn run(options: &DemoOptions) -> Result<(), StartError> {
 
 fn config(options: &DemoOptions, routes: &Path) -> Result<Config, ConfigError> {
     let mut config = Config::try_from(Options {
-        listen: Some(vec![free(options.listen)]),
+        listen: Some(vec![free(options.listen).into()]),
         admin: Some(free(options.admin).to_string()),
         response_timeout: Some(Seconds::from_secs(2)),
         drain_timeout: Some(Seconds(Duration::from_secs(2))),

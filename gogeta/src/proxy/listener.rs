@@ -2,22 +2,51 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::config::Listen;
+use crate::inherited;
 
 /// How many connections may wait to be accepted; the kernel's own limit applies too.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: usize = 4096;
 
-/// Why an address cannot be listened on.
+/// How many threads accept from one inherited socket. The system wakes all of them for each connection, so more
+/// would only get in each other's way; the other threads are handed their connections.
+const ACCEPTORS: usize = 4;
+
+/// A listening socket, as one thread has it.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket; it does not block.
+    pub socket: TcpListener,
+    /// Whether it came from outside. Then others may have it too, and go on with it when we are gone.
+    pub inherited: bool,
+}
+
+/// Why something cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} ({flag}): {error}{}", hint(.error))]
-pub struct ListenError {
-    /// The address.
-    pub address: SocketAddr,
-    /// The flag that names it.
-    pub flag: &'static str,
-    /// The system's reason.
-    pub error: io::Error,
+pub enum ListenError {
+    /// An address.
+    #[error("cannot listen on {address} ({flag}): {error}{}", hint(.error))]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// The flag that names it.
+        flag: &'static str,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// What was to be inherited.
+    #[error("cannot listen on {place} (--listen): {reason}")]
+    Inherited {
+        /// The descriptor, or who should have passed it.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -29,18 +58,112 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Listens on an address once for each of `count` threads: the kernel spreads new connections over them.
+/// Where to listen, with what is inherited in our hands.
+#[derive(Debug)]
+pub enum Place {
+    /// To be bound by us.
+    Address(SocketAddr),
+    /// Bound by somebody else; what errors call it, and the socket.
+    Inherited(String, OwnedFd),
+}
+
+/// Takes over what is inherited. Must be called before there is a second thread.
 ///
 /// # Errors
 ///
-/// [`ListenError`] names the address.
-pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, ListenError> {
-    let named = |error| ListenError { address, flag: "--listen, --port", error };
+/// [`ListenError`] names what is not there.
+pub fn take_over(listen: &[Listen]) -> Result<Vec<Place>, ListenError> {
+    let take = |number, place: String| match inherited::take(number) {
+        Ok(socket) => Ok(Place::Inherited(place, socket)),
+        Err(reason) => Err(ListenError::Inherited { place, reason }),
+    };
+    let mut places = Vec::new();
+    for one in listen {
+        match *one {
+            Listen::Address(address) => places.push(Place::Address(address)),
+            Listen::Inherited(number) => places.push(take(number, one.to_string())?),
+            Listen::Systemd => {
+                let numbers = inherited::from_systemd()
+                    .map_err(|reason| ListenError::Inherited { place: one.to_string(), reason })?;
+                for number in numbers {
+                    places.push(take(number, format!("fd:{number} of systemd"))?);
+                }
+            }
+        }
+    }
+    Ok(places)
+}
+
+/// Listens for `count` threads; gives the address, and a listener for each thread that is to accept there.
+///
+/// # Errors
+///
+/// [`ListenError`] names the place.
+pub fn open(place: Place, count: usize) -> Result<(SocketAddr, Vec<Listener>), ListenError> {
+    match place {
+        Place::Address(address) => {
+            let named = |error| ListenError::Address { address, flag: "--listen, --port", error };
+            bind(address, count).map_err(named)
+        }
+        Place::Inherited(place, socket) => {
+            let named = |reason| ListenError::Inherited { place, reason };
+            let address = check(&socket).map_err(named.clone())?;
+            let shared = share(socket.into(), count).map_err(|error| named(error.to_string()))?;
+            Ok((address, shared))
+        }
+    }
+}
+
+/// Listens on an address once for each of `count` threads: the kernel spreads new connections over them.
+fn bind(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<Listener>)> {
     // SO_REUSEPORT would let us share the port with a stranger of the same user; the first one must have it alone.
-    let probe = socket(address, false).map_err(named)?;
-    let address = probe.local_addr().map_err(named)?;
+    let probe = socket(address, false)?;
+    let address = probe.local_addr()?;
     drop(probe);
-    (0..count).map(|_| socket(address, true).map_err(named)).collect()
+    let all = (0..count).map(|_| Ok(Listener { socket: socket(address, true)?, inherited: false }));
+    Ok((address, all.collect::<io::Result<_>>()?))
+}
+
+/// One socket for several threads. It was bound without SO_REUSEPORT, so there can be no second one beside it: all
+/// have descriptors of the same, and whoever is quicker accepts.
+fn share(socket: TcpListener, count: usize) -> io::Result<Vec<Listener>> {
+    socket.set_nonblocking(true)?;
+    wake_writers_early(&SockRef::from(&socket));
+    let mut all = Vec::new();
+    for _ in 1..count.min(ACCEPTORS) {
+        all.push(Listener { socket: socket.try_clone()?, inherited: true });
+    }
+    all.push(Listener { socket, inherited: true });
+    Ok(all)
+}
+
+/// Where an inherited socket listens, if it is one that does, for TCP.
+fn check(descriptor: &OwnedFd) -> Result<SocketAddr, String> {
+    let socket = SockRef::from(descriptor);
+    let kind = match socket.r#type() {
+        Ok(kind) => kind,
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOTSOCK) => {
+            return Err("it is not a socket".to_owned());
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    let address = socket.local_addr().map_err(|error| error.to_string())?;
+    let Some(address) = address.as_socket() else {
+        let what = if address.is_unix() { "a unix socket" } else { "a socket of another family" };
+        return Err(format!("it is {what}, and not one for TCP"));
+    };
+    if kind != Type::STREAM {
+        let what = if kind == Type::DGRAM { "UDP" } else { "another protocol" };
+        return Err(format!("it is a socket for {what}, and not for TCP"));
+    }
+    if socket.peer_addr().is_ok() {
+        return Err("it is a connection, and not a listening socket".to_owned());
+    }
+    #[cfg(target_os = "linux")]
+    if !socket.is_listener().map_err(|error| error.to_string())? {
+        return Err("it does not listen yet: listen(2) comes before gogeta".to_owned());
+    }
+    Ok(address)
 }
 
 /// Listens on an address for one thread; `flag` is the one that names it.
@@ -49,7 +172,7 @@ pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, Liste
 ///
 /// [`ListenError`] names the address.
 pub fn bind_alone(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ListenError> {
-    socket(address, false).map_err(|error| ListenError { address, flag, error })
+    socket(address, false).map_err(|error| ListenError::Address { address, flag, error })
 }
 
 /// Bytes that may wait in a connection's socket to be sent.
@@ -77,17 +200,20 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     wake_writers_early(&socket);
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
     Ok(socket.into())
 }
 
 /// Keeps new connections out of a listener's queue while those in it are still accepted, so that none gets in
 /// between the last accept and the close, which would reset it. Whoever knocks meanwhile is refused a moment later,
 /// when he tries again and the listener is closed. Where the system cannot do it, that moment stays as it was.
+///
+/// Not for an inherited socket: this is said of the socket and not of our descriptor, so whoever goes on with it
+/// would hear nobody any more.
 pub fn let_nobody_in(listener: &TcpListener) {
     #[cfg(target_os = "linux")]
     {
-        use socket2::{SockFilter, SockRef};
+        use socket2::SockFilter;
         // Classic BPF on the TCP header: drop what has SYN set in the flags, pass what completes a handshake.
         let program = [
             SockFilter::new(0x30, 0, 0, 13),       // ldb [13]
@@ -111,7 +237,7 @@ mod tests {
     fn a_port_in_use_is_named() {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = taken.local_addr().expect("an address");
-        let error = bind(address, 2).expect_err("it is taken").to_string();
+        let error = open(Place::Address(address), 2).expect_err("it is taken").to_string();
         assert!(error.contains(&address.to_string()) && error.contains("--listen"), "{error}");
     }
 
@@ -131,9 +257,45 @@ mod tests {
 
     #[test]
     fn our_own_port_is_taken_too() {
-        let first = bind("127.0.0.1:0".parse().expect("an address"), 2).expect("a free port");
-        let address = first[0].local_addr().expect("an address");
-        assert_eq!(first[1].local_addr().expect("an address"), address);
+        let (address, first) = bind("127.0.0.1:0".parse().expect("an address"), 2).expect("a free port");
+        for listener in first.iter() {
+            assert_eq!(listener.socket.local_addr().expect("an address"), address);
+        }
         assert!(bind(address, 1).is_err());
+    }
+
+    #[test]
+    fn only_what_listens_for_tcp_is_taken_over() {
+        use std::net::{TcpStream, UdpSocket};
+        use std::os::unix::net::UnixListener;
+        let directory = tempfile::tempdir().expect("a directory");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let connection =
+            TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let deaf = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let rows: [(OwnedFd, &str); 5] = [
+            (std::fs::File::open("/dev/null").expect("a file").into(), "not a socket"),
+            (UdpSocket::bind("127.0.0.1:0").expect("a socket").into(), "UDP"),
+            (UnixListener::bind(directory.path().join("s")).expect("a socket").into(), "unix"),
+            (connection.into(), "a connection"),
+            (deaf.into(), "does not listen"),
+        ];
+        for (descriptor, reason) in rows {
+            let error = check(&descriptor).expect_err(reason);
+            assert!(error.contains(reason), "{error}");
+        }
+        assert_eq!(
+            check(&listener.try_clone().expect("a copy").into()),
+            Ok(listener.local_addr().expect("one"))
+        );
+    }
+
+    #[test]
+    fn few_threads_accept_from_one_socket() {
+        let copies = |count| {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            share(listener, count).expect("copies").len()
+        };
+        assert_eq!([1, 2, 4, 64].map(copies), [1, 2, 4, 4]);
     }
 }

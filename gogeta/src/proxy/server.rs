@@ -2,10 +2,11 @@
 //!
 //! A request never leaves its thread: client and upstream connections live in the same runtime, and no other
 //! thread is woken on the way. Connections are spread by the kernel (SO_REUSEPORT) and, since long ones can pile
-//! up on one thread, handed to the thread that has the fewest when they are accepted.
+//! up on one thread, handed to the thread that has the fewest when they are accepted. An inherited socket is shared
+//! by a few threads, and they hand over in the same way.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::net::{SocketAddr, TcpStream as StdStream};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -16,9 +17,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::guests::{Guest, Place};
 use super::headers::forwarded::is_trusted;
+use super::listener::{BACKLOG, Listener, let_nobody_in};
 use super::vitals::Clock;
 use super::worker::{Shared, Worker};
-use super::{connection, listener, record};
+use super::{connection, record};
 use crate::task_dump;
 
 /// What a worker can be told.
@@ -59,7 +61,7 @@ impl Workers {
     /// # Errors
     ///
     /// Where the system gives no thread or no runtime.
-    pub fn start(shared: &Arc<Shared>, listeners: Vec<Vec<StdListener>>) -> io::Result<Self> {
+    pub fn start(shared: &Arc<Shared>, listeners: Vec<Vec<Listener>>) -> io::Result<Self> {
         let (stage, stages) = watch::channel(Stage::Open);
         let (mailboxes, boxes): (Vec<_>, Vec<_>) =
             listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
@@ -108,7 +110,7 @@ struct Start {
     index: usize,
     shared: Arc<Shared>,
     /// Each with its part of what `doors` counts.
-    listeners: Vec<(StdListener, Arc<()>)>,
+    listeners: Vec<(Listener, Arc<()>)>,
     /// The doors of all workers that are still open.
     doors: Weak<()>,
     mailbox: mpsc::UnboundedReceiver<Command>,
@@ -192,8 +194,9 @@ struct Door {
 }
 
 impl Door {
-    async fn accept(mut self, listener: StdListener) {
-        let listener = match TcpListener::from_std(listener) {
+    async fn accept(mut self, listener: Listener) {
+        let Listener { socket, inherited } = listener;
+        let listener = match TcpListener::from_std(socket) {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "cannot accept"),
         };
@@ -212,31 +215,43 @@ impl Door {
         }
         // From here on, whoever is admitted is told that this is the last answer.
         self.worker.draining.set(true);
-        if let Err(error) = self.empty(listener).await {
+        if let Err(error) = self.empty(listener, inherited).await {
             tracing::warn!(%error, "cannot take in everyone who is waiting to be accepted");
         }
     }
 
     /// Takes in whoever is in the queue: the kernel told them that we are here, and would reset them when the
     /// listener is closed. tokio learns of them later than the kernel, so the kernel is asked.
-    async fn empty(&self, listener: TcpListener) -> io::Result<()> {
+    ///
+    /// Whether somebody else has an inherited socket nobody can tell us. Where someone has, its queue stays, and
+    /// what we leave in it is his; where nobody has, it ends with our descriptors. Right for both: newcomers are
+    /// not kept out, as many are taken in as can have been waiting, and none of them only to be turned away.
+    async fn empty(&self, listener: TcpListener, inherited: bool) -> io::Result<()> {
         let listener = listener.into_std()?;
-        listener::let_nobody_in(&listener);
-        loop {
+        if !inherited {
+            let_nobody_in(&listener);
+        }
+        let most = if inherited { BACKLOG } else { usize::MAX };
+        for _ in 0..most {
+            let place = self.worker.shared.guests.place_now();
+            if inherited && place.is_none() {
+                break;
+            }
             match listener.accept() {
                 Ok((stream, address)) => {
                     stream.set_nonblocking(true)?;
                     let accepted = TcpStream::from_std(stream).map(|stream| (stream, address));
-                    match self.worker.shared.guests.place_now() {
+                    match place {
                         Some(place) => self.welcome(place, accepted).await,
                         None => drop(accepted),
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
     async fn welcome(&self, place: Place, accepted: io::Result<(TcpStream, SocketAddr)>) {

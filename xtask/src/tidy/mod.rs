@@ -71,7 +71,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "unsafe-confined",
         look: Look::Rust(unsafety::confined),
-        advice: "only gogeta/src/splice/kernel and gogeta-ebpf may have unsafe code",
+        advice: "only gogeta/src/splice/kernel, gogeta/src/inherited.rs and gogeta-ebpf may have unsafe code",
     },
     Rule {
         name: "unsafe-explained",

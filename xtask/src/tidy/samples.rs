@@ -39,6 +39,7 @@ const SAMPLES: &[Sample] = &[
     ("unsafe-confined", "gogeta/src/app.rs", "//! A.\nunsafe fn f() {}\n", &[2]),
     ("unsafe-confined", "gogeta/src/lib.rs", "//! Not unsafe.\n#![deny(unsafe_op_in_unsafe_fn)]\n", &[]),
     ("unsafe-confined", "gogeta/src/splice/kernel/wire.rs", "//! A.\nunsafe fn f() {}\n", &[]),
+    ("unsafe-confined", "gogeta/src/inherited.rs", "//! A.\nunsafe fn f() {}\n", &[]),
     (
         "unsafe-explained",
         "gogeta-ebpf/src/main.rs",
