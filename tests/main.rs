@@ -31,4 +31,5 @@ mod status;
 mod timeouts;
 mod tls;
 mod upgrade;
+mod vtc;
 mod wake;

@@ -35,6 +35,7 @@ const TOOLS: &[Tool] = &[
     tool("nginx", "nginx", "real servers behind the proxy"),
     tool("ip", "iproute2", "several hosts, as network namespaces"),
     tool("wrk", "wrk", "behaviour under load"),
+    tool("varnishtest", "varnish", "scripts of clients and servers on both sides of the proxy"),
     tool("curl", "curl", "real clients in front of the proxy"),
     tool("python3", "python3", "backends and clients of odd manners"),
 ];
