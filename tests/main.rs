@@ -33,3 +33,4 @@ mod tls;
 mod upgrade;
 mod vtc;
 mod wake;
+mod websocket;

@@ -9,6 +9,7 @@ mod apt;
 mod build_ebpf;
 mod ci;
 mod command;
+mod kosoku;
 mod test;
 mod tidy;
 mod workspace;

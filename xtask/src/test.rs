@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ffi::OsString};
 
 use anyhow::{Result, bail};
 
-use crate::{apt, command, workspace};
+use crate::{apt, command, kosoku, workspace};
 
 /// Set to `all`, nothing may be skipped: what a test needs and does not find is its failure.
 pub(crate) const REQUIRE: &str = "GOGETA_TEST_REQUIRE";
@@ -50,6 +50,7 @@ const fn tool(program: &'static str, package: &'static str, used_for: &'static s
 /// When a test fails, or `require_all` and what a test needs is neither here nor installable.
 pub(crate) fn run(args: &Args, require_all: bool) -> Result<()> {
     provide_tools(args, require_all)?;
+    provide_kosoku(args, require_all)?;
     let mut cargo = workspace::cargo();
     cargo.args(["test", "--locked"]).args(selection(&args.cargo_args)).args(&args.cargo_args);
     if require_all {
@@ -78,6 +79,29 @@ fn provide_tools(args: &Args, require_all: bool) -> Result<()> {
         bail!("{REQUIRE}=all, and programs are missing: {instruction}");
     }
     println!("to run all tests: {instruction}");
+    Ok(())
+}
+
+/// Installs the suite of WebSocket cases. Unlike programs, it takes no root, but a package index.
+fn provide_kosoku(args: &Args, require_all: bool) -> Result<()> {
+    if kosoku::is_there() {
+        return Ok(());
+    }
+    let why = if args.no_install {
+        "nothing is to be installed".to_owned()
+    } else {
+        match kosoku::install() {
+            Ok(()) => return Ok(()),
+            Err(error) => format!("{error:#}"),
+        }
+    };
+    let instruction = kosoku::instruction();
+    if require_all {
+        bail!("{REQUIRE}=all, and kosoku is missing ({why}): {instruction}");
+    }
+    println!(
+        "missing: kosoku, without which tests are SKIPPED: WebSocket conformance ({why}); {instruction}"
+    );
     Ok(())
 }
 
