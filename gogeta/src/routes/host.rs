@@ -98,7 +98,7 @@ fn check_name(name: &str) -> Result<(), BadHost> {
     if name.is_empty() || name.starts_with('.') || name.contains("..") {
         return Err(BadHost::Empty);
     }
-    if name.len() > 254 {
+    if name.strip_suffix('.').unwrap_or(name).len() > 253 {
         return Err(BadHost::Long);
     }
     // RFC 3986's reg-name without the comma (a list of hosts) and the asterisk (our wildcard).
@@ -166,7 +166,8 @@ mod tests {
         for (text, error) in rows {
             assert_eq!(parse(text), Err(error), "{text}");
         }
-        assert_eq!(parse(&"a".repeat(255)), Err(BadHost::Long));
+        assert_eq!(parse(&"a".repeat(254)), Err(BadHost::Long));
+        assert!(parse(&format!("{}.", "a".repeat(253))).is_ok(), "the dot behind it does not count");
     }
 
     #[test]
