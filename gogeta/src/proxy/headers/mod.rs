@@ -204,24 +204,25 @@ fn strip(headers: &mut HeaderMap, survey: Survey) {
 /// The fields that `Connection` names, without those that it cannot.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     connection_options(headers)
-        // By far the most frequent ones, and no fields.
-        .filter(|option| !["keep-alive", "close"].contains(option))
-        .filter_map(|option| HeaderName::from_bytes(option.as_bytes()).ok())
+        // By far the most frequent one, and its field goes in any case.
+        .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive"))
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
         .filter(|name| !NOT_NOMINABLE.contains(name))
         .collect()
 }
 
-/// The options in all `Connection` lines; a line that is not text has none.
-fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let lines = headers.get_all(CONNECTION).into_iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|option| !option.is_empty())
+/// The options in all `Connection` lines. One that is no token does not hide those beside it: the next proxy may
+/// see them.
+fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(CONNECTION).into_iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// RFC 9110, 7.8: `Upgrade` counts only where `Connection` names it. `h2c` is never relayed: it would open a way
 /// past everything that looks at requests.
 fn take_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let protocol = headers.get(UPGRADE)?;
-    let asked = connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"));
+    let asked = connection_options(headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     let text = protocol.to_str().ok()?;
     let single =
         headers.get_all(UPGRADE).iter().count() == 1 && !text.contains(',') && !text.trim().is_empty();

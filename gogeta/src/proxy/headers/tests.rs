@@ -85,13 +85,15 @@ fn hop_by_hop_fields_go_no_further_either_way() {
 
 #[test]
 fn connection_nominates_fields_in_all_its_lines() {
-    let rows: [(&[&str], &[&str]); 9] = [
+    let rows: [(&[&str], &[&str]); 11] = [
         (&["connection: x-a", "x-a: 1", "x-b: 1"], &["x-b: 1"]),
         (&["connection: close, X-A ,x-b", "x-a: 1", "x-b: 1"], &[]),
         (&["connection: close", "connection: x-a", "x-a: 1"], &[]),
         (&["connection: x-a", "x-a: 1", "x-a: 2"], &[]),
         (&["connection: x-a"], &[]),
         (&["connection: , ,", "x-a: 1"], &["x-a: 1"]),
+        (&["connection: \u{e4}, x y, x-a", "x-a: 1"], &[]),
+        (&["connection: close", "close: 1"], &[]),
         (&["connection: \"close", "x-a: 1"], &["x-a: 1"]),
         (&["connection: x-a;q=1", "x-a: 1"], &["x-a: 1"]),
         (&["connection: keep-alive, close", "keep-alive: 1"], &[]),

@@ -12,10 +12,15 @@ pub fn is_a_circle(headers: &HeaderMap, name: &str) -> bool {
 }
 
 fn times(headers: &HeaderMap, name: &str) -> usize {
-    let lines = headers.get_all(VIA).into_iter().filter_map(|line| line.to_str().ok());
+    // Bytes, not text: a comment may have any, and a proxy between may have made one line of several.
+    let entries =
+        headers.get_all(VIA).into_iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     // received-protocol RWS received-by [ RWS comment ]
-    let by = |entry: &str| entry.split_whitespace().nth(1).is_some_and(|by| by.eq_ignore_ascii_case(name));
-    lines.flat_map(|line| line.split(',')).filter(|entry| by(entry)).count()
+    let by = |entry: &[u8]| {
+        let mut words = entry.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    entries.filter(|entry| by(entry)).count()
 }
 
 /// What we add to `Via`: how a message came to us, and what we are called.
@@ -62,6 +67,9 @@ mod tests {
             (&["gogeta gogeta"], false),
             (&[",,", "1.1"], false),
         ];
+        let beside_others =
+            HeaderValue::from_bytes(b"1.1 a (\xe4), 1.1 gogeta,1.1\tgogeta").expect("a value");
+        assert!(is_a_circle(&HeaderMap::from_iter([(VIA, beside_others)]), "gogeta"));
         for (lines, circle) in rows {
             let mut headers = HeaderMap::new();
             for line in lines {
