@@ -177,7 +177,7 @@ impl Buffer {
             let mut bytes = self.bytes.borrow_mut();
             let text = match self.format {
                 AccessLogFormat::Text => text(line, now),
-                AccessLogFormat::Combined => combined(line, now) + "\n",
+                AccessLogFormat::Combined => combined(line, now),
                 AccessLogFormat::Json => json(line, now),
             };
             bytes.extend_from_slice(text.as_bytes());
@@ -204,18 +204,20 @@ impl Drop for Buffer {
 }
 
 /// The combined log format, with the host, the instance and the seconds behind it.
-fn text(line: &Line<'_>, now: OffsetDateTime) -> String {
+pub fn text(line: &Line<'_>, now: OffsetDateTime) -> String {
     let mut text = combined(line, now);
+    text.pop();
     text.push(' ');
     quote(&mut text, &[line.host]);
-    let upstream = if line.upstream.is_empty() { "-" } else { line.upstream };
-    let _ = writeln!(text, " {upstream} {:.6}", line.took.as_secs_f64());
+    text.push(' ');
+    escape(&mut text, if line.upstream.is_empty() { "-" } else { line.upstream }, b' ');
+    let _ = writeln!(text, " {:.6}", line.took.as_secs_f64());
     text
 }
 
 /// The combined log format of Apache and nginx:
 /// `%h - - [time] "METHOD target HTTP/x" status bytes "referer" "agent"`.
-fn combined(line: &Line<'_>, now: OffsetDateTime) -> String {
+pub fn combined(line: &Line<'_>, now: OffsetDateTime) -> String {
     let form = format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
     let when = now.format(form).unwrap_or_default();
     let mut text = format!("{} - - [{when}] ", line.client);
@@ -225,11 +227,11 @@ fn combined(line: &Line<'_>, now: OffsetDateTime) -> String {
     quote(&mut text, &[line.referer]);
     text.push(' ');
     quote(&mut text, &[line.agent]);
+    text.push('\n');
     text
 }
 
-/// Parts in quotes, or a dash in quotes where there is nothing. As in nginx's log, every byte that is no visible
-/// ASCII is written by its number: nothing that a client sends ends a quoted part or a line.
+/// Parts in quotes, or a dash in quotes where there is nothing.
 fn quote(text: &mut String, parts: &[&str]) {
     text.push('"');
     let begin = text.len();
@@ -237,14 +239,7 @@ fn quote(text: &mut String, parts: &[&str]) {
         if at > 0 {
             text.push(' ');
         }
-        for byte in part.bytes() {
-            match byte {
-                b'"' | b'\\' | 0..=0x1f | 0x7f.. => {
-                    let _ = write!(text, "\\x{byte:02X}");
-                }
-                _ => text.push(char::from(byte)),
-            }
-        }
+        escape(text, part, b'"');
     }
     if text.len() == begin {
         text.push('-');
@@ -252,7 +247,24 @@ fn quote(text: &mut String, parts: &[&str]) {
     text.push('"');
 }
 
-fn json(line: &Line<'_>, now: OffsetDateTime) -> String {
+/// As in nginx's log, every byte that is no visible ASCII is written by its number, and so is what would `end` the
+/// part: nothing that a client sends ends a part or a line.
+fn escape(text: &mut String, part: &str, end: u8) {
+    for byte in part.bytes() {
+        match byte {
+            b'"' | b'\\' | 0..=0x1f | 0x7f.. => {
+                let _ = write!(text, "\\x{byte:02X}");
+            }
+            byte if byte == end => {
+                let _ = write!(text, "\\x{byte:02X}");
+            }
+            _ => text.push(char::from(byte)),
+        }
+    }
+}
+
+/// An object with a field for each part of the line; texts as they came.
+pub fn json(line: &Line<'_>, now: OffsetDateTime) -> String {
     let value = serde_json::json!({
         "time": now.format(&Rfc3339).unwrap_or_default(),
         "client": line.client.to_string(),
@@ -307,14 +319,16 @@ mod tests {
         let begin = "127.0.0.1 - - [01/Jan/1970:00:00:00 +0000]";
         let end = "\"-\" \"evil\\x0A\\x22agent\\xC3\\xA4\"";
         let line = line();
-        assert_eq!(combined(&line, now), format!("{begin} \"GET /x\\x22y HTTP/1.0\" 200 12 {end}"));
+        assert_eq!(combined(&line, now), format!("{begin} \"GET /x\\x22y HTTP/1.0\" 200 12 {end}\n"));
         let behind = "\"a.test\" 127.0.0.1:80 0.005000\n";
-        assert_eq!(text(&line, now), format!("{} {behind}", combined(&line, now)));
+        assert_eq!(text(&line, now), format!("{} {behind}", combined(&line, now).trim_end()));
         let parsed: serde_json::Value = serde_json::from_str(&json(&line, now)).expect("valid JSON");
         assert_eq!((&parsed["user_agent"], &parsed["version"]), (&line.agent.into(), &"HTTP/1.0".into()));
         assert_eq!(json(&line, now).lines().count(), 1);
         let unread = Line { method: "", target: "", version: "", host: "", agent: "", upstream: "", ..line };
-        assert_eq!(combined(&unread, now), format!("{begin} \"-\" 200 12 \"-\" \"-\""));
+        assert_eq!(combined(&unread, now), format!("{begin} \"-\" 200 12 \"-\" \"-\"\n"));
+        let odd = text(&Line { upstream: "a b\"c\n", ..line }, now);
+        assert!(odd.ends_with("\" a\\x20b\\x22c\\x0A 0.005000\n"), "{odd}");
         assert!(text(&unread, now).ends_with(" \"-\" \"-\" \"-\" - 0.005000\n"));
     }
 
