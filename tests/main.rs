@@ -11,6 +11,7 @@ mod connect;
 mod demo;
 mod drain;
 mod endless;
+mod errors;
 mod etcd_auth;
 mod etcd_faults;
 mod etcd_routes;

@@ -244,8 +244,8 @@ impl ProxyError {
         }
     }
 
-    /// Whether anything but the client's next request can be expected on the connection: not after a request
-    /// whose body may not have been read.
+    /// Whether the connection ends with it, however much of the request was read: who makes a mistake, or an attack,
+    /// is not asked for more. An unknown domain and a service that is down are neither.
     pub fn must_close(&self) -> bool {
         !matches!(self, Self::UnknownDomain | Self::NoService(_) | Self::NotStarted { .. } | Self::NoRoutes)
             && self.fault() == Fault::Client

@@ -1,7 +1,8 @@
 //! What is served, logged and counted where a request is not answered by its backend.
 
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, RETRY_AFTER, VARY};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use hyper::body::Body as _;
 
 use super::body::Body;
 use super::client::Client;
@@ -25,17 +26,32 @@ pub struct Asked {
     accept: Option<HeaderValue>,
     host: Option<HeaderValue>,
     id: Option<HeaderValue>,
+    /// Bytes of its body, where it has one; none are told of one in chunks.
+    body: Option<Option<u64>>,
+    /// Whether what follows it is none of HTTP.
+    tunnel: bool,
 }
 
 impl Asked {
     /// What `request` says of it.
     pub fn of(request: &Inbound) -> Self {
         let field = |name: HeaderName| request.headers().get(name).cloned();
-        Self { accept: field(ACCEPT), host: field(HOST), id: field(REQUEST_ID) }
+        let body = request.body().as_ref().filter(|body| !body.is_end_stream());
+        Self {
+            accept: field(ACCEPT),
+            host: field(HOST),
+            id: field(REQUEST_ID),
+            body: body.map(|body| body.size_hint().exact()),
+            tunnel: request.method() == Method::CONNECT,
+        }
     }
-}
 
-impl Asked {
+    /// Whether there may be more of the request than its first `received` bytes of body: what comes next is not
+    /// the client's next request then.
+    fn is_unread(&self, received: u64) -> bool {
+        self.tunnel || self.body.is_some_and(|length| length.is_none_or(|length| received < length))
+    }
+
     /// The host, without its port.
     fn domain(&self) -> String {
         let text = self.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("");
@@ -78,7 +94,7 @@ pub fn respond(worker: &Worker, client: &Client, asked: &Asked, error: &ProxyErr
     if status == StatusCode::METHOD_NOT_ALLOWED {
         fields.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
-    if error.must_close() {
+    if error.must_close() || asked.is_unread(client.received.get()) {
         fields.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -129,8 +145,8 @@ fn tell(worker: &Worker, client: &Client, asked: &Asked, error: &ProxyError) {
     let host = asked.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("");
     let client = client.address;
     match (error.fault(), error) {
-        // Told once by the store, which knows why.
-        (Fault::Us, ProxyError::NoRoutes) => {}
+        // Why that is, the store has told, once.
+        (Fault::Us, ProxyError::NoRoutes) => tracing::debug!(%client, host, %error, "served a page"),
         (Fault::Us, _) if worker.may_log() => {
             tracing::error!(%client, host, %error, "a request could not be routed")
         }

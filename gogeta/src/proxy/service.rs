@@ -37,7 +37,6 @@ pub async fn respond(worker: Rc<Worker>, client: Rc<Client>, request: Request<In
     }
     let mut record = Record::begin(&worker, &client, &request);
     let asked = Asked::of(&request);
-    let connect = request.method() == Method::CONNECT;
     let outcome = handle(&worker, &client, &mut request, &mut record).await;
     client.handling.set(false);
     let mut response = match outcome {
@@ -49,8 +48,7 @@ pub async fn respond(worker: Rc<Worker>, client: Rc<Client>, request: Request<In
         tunnel.record = Some(record);
         return response;
     }
-    // What follows a CONNECT that got no tunnel was meant for one, and is no request.
-    if worker.draining.get() || connect {
+    if worker.draining.get() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response.map(|body| body.recorded(record))
