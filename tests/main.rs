@@ -8,6 +8,7 @@ mod bodies;
 mod cases;
 mod command_line;
 mod connect;
+mod corpus;
 mod demo;
 mod drain;
 mod endless;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::{build_ebpf, command, test, tidy, workspace};
+use crate::{build_ebpf, command, fuzz, test, tidy, workspace};
 
 /// A name, and what is done under it.
 type Step = (&'static str, fn() -> Result<()>);
@@ -17,6 +17,7 @@ const STEPS: &[Step] = &[
     ("tidy", tidy::run),
     ("test", tests),
     ("build-ebpf", ebpf),
+    ("fuzz", fuzzing),
     ("doc", doc),
 ];
 
@@ -66,7 +67,8 @@ fn table(steps: &[Step], outcomes: &[Outcome]) -> String {
 }
 
 fn fmt() -> Result<()> {
-    command::run(workspace::cargo().args(["fmt", "--all", "--check"]))
+    command::run(workspace::cargo().args(["fmt", "--all", "--check"]))?;
+    command::run(workspace::cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))
 }
 
 fn clippy() -> Result<()> {
@@ -85,6 +87,10 @@ fn tests() -> Result<()> {
 
 fn ebpf() -> Result<()> {
     build_ebpf::run(&build_ebpf::Args::check_and_install(), true)
+}
+
+fn fuzzing() -> Result<()> {
+    fuzz::run(&fuzz::Args::briefly(), true)
 }
 
 fn doc() -> Result<()> {

@@ -9,6 +9,7 @@ mod apt;
 mod build_ebpf;
 mod ci;
 mod command;
+mod fuzz;
 mod kosoku;
 mod test;
 mod tidy;
@@ -26,6 +27,8 @@ enum Task {
     Ci,
     /// Install what the tests need, then run them
     Test(test::Args),
+    /// Look for inputs that break what must hold of every input
+    Fuzz(fuzz::Args),
     /// Check the rules that no compiler checks
     Tidy,
     /// Build the eBPF object, or check that the committed one is up to date
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Ci => ci::run(),
         Task::Test(args) => test::run(&args, require_all()),
+        Task::Fuzz(args) => fuzz::run(&args, require_all()),
         Task::Tidy => tidy::run(),
         Task::BuildEbpf(args) => build_ebpf::run(&args, require_all()),
     };
