@@ -93,6 +93,7 @@ fn request(sent: &HeaderMap, peer: &Peer, rules: &Rules) {
             "connection" => upgrade.is_some() && all(&got, name) == [b"upgrade"],
             "upgrade" => upgrade.as_ref().is_some_and(|protocol| all(&got, name) == [protocol.as_bytes()]),
             "te" => all(&got, name) == [b"trailers"],
+            "transfer-encoding" => sent.contains_key(name) && all(&got, name) == [b"chunked"],
             _ => !HOP.contains(&name) && (!nominated.contains_key(name) || OWN.contains(&name)),
         };
         assert!(told, "{name} went on: {got:?}");

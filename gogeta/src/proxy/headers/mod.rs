@@ -102,7 +102,8 @@ pub struct Original {
 }
 
 /// Makes a client's header fields those of the request to its upstream. Framing is deleted: the side that writes
-/// the request makes its own.
+/// the request makes its own. Only that a body comes in chunks is said anew, for hyper takes a GET or a HEAD of unknown
+/// length for one without a body.
 ///
 /// Gives the protocol to upgrade to, where the client asked for one that may be relayed.
 pub fn to_upstream(
@@ -114,9 +115,13 @@ pub fn to_upstream(
     let survey = Survey::of(headers);
     let upgrade = if survey.upgrade { take_upgrade(headers) } else { None };
     let trailers = survey.te && accepts_trailers(headers);
+    let chunked = survey.hop && headers.contains_key(TRANSFER_ENCODING);
     // Ours by now, and no field that a Connection could take away.
     let id = if survey.connection && rules.request_id { headers.get(REQUEST_ID).cloned() } else { None };
     strip(headers, survey);
+    if chunked {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     if let Some(id) = id {
         headers.insert(REQUEST_ID, id);
     }
