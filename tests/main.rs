@@ -10,6 +10,7 @@ mod command_line;
 mod connect;
 mod corpus;
 mod demo;
+mod differential;
 mod drain;
 mod endless;
 mod errors;

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: installs what the tests need, then runs them.
 
-use std::{collections::BTreeSet, ffi::OsString};
+use std::{collections::BTreeSet, ffi::OsString, process::Command};
 
 use anyhow::{Result, bail};
 
@@ -20,9 +20,10 @@ pub(crate) struct Args {
     cargo_args: Vec<OsString>,
 }
 
-/// A program that tests run, and where it comes from.
+/// Something that tests run, and where it comes from.
 struct Tool {
-    program: &'static str,
+    name: &'static str,
+    is_here: fn(&str) -> bool,
     /// The Debian package that has it.
     package: &'static str,
     /// What cannot be tested without it.
@@ -38,10 +39,29 @@ const TOOLS: &[Tool] = &[
     tool("varnishtest", "varnish", "scripts of clients and servers on both sides of the proxy"),
     tool("curl", "curl", "real clients in front of the proxy"),
     tool("python3", "python3", "backends and clients of odd manners"),
+    Tool {
+        name: "h11",
+        is_here: is_python_module,
+        package: "python3-h11",
+        used_for: "what is forwarded, as another parser reads it",
+    },
 ];
 
-const fn tool(program: &'static str, package: &'static str, used_for: &'static str) -> Tool {
-    Tool { program, package, used_for }
+const fn tool(name: &'static str, package: &'static str, used_for: &'static str) -> Tool {
+    Tool { name, is_here: is_program, package, used_for }
+}
+
+fn is_program(name: &str) -> bool {
+    command::find(name).is_some()
+}
+
+/// Whether some Python has it: Debian's packages are for Debian's, which may not be the first on the PATH.
+fn is_python_module(name: &str) -> bool {
+    let has = |python| {
+        let import = format!("import {name}");
+        command::output(Command::new(python).args(["-c", &import])).is_ok()
+    };
+    ["python3", "/usr/bin/python3"].into_iter().any(has)
 }
 
 /// Runs the tests; with `require_all` none of them may skip itself.
@@ -71,12 +91,12 @@ fn provide_tools(args: &Args, require_all: bool) -> Result<()> {
     for tool in &missing {
         println!(
             "missing: {} ({}), without which tests are SKIPPED: {}",
-            tool.program, tool.package, tool.used_for
+            tool.name, tool.package, tool.used_for
         );
     }
     let instruction = apt::instruction(&packages);
     if require_all {
-        bail!("{REQUIRE}=all, and programs are missing: {instruction}");
+        bail!("{REQUIRE}=all, and what tests need is missing: {instruction}");
     }
     println!("to run all tests: {instruction}");
     Ok(())
@@ -106,7 +126,7 @@ fn provide_kosoku(args: &Args, require_all: bool) -> Result<()> {
 }
 
 fn missing() -> Vec<&'static Tool> {
-    TOOLS.iter().filter(|tool| command::find(tool.program).is_none()).collect()
+    TOOLS.iter().filter(|tool| !(tool.is_here)(tool.name)).collect()
 }
 
 /// All crates but the one for the kernel, unless the arguments choose.
@@ -126,6 +146,12 @@ mod tests {
     fn selects_all(args: &[&str]) -> bool {
         let args: Vec<_> = args.iter().map(OsString::from).collect();
         !selection(&args).is_empty()
+    }
+
+    #[test]
+    fn what_is_not_installed_is_not_here() {
+        assert!(is_program("sh") && !is_program("no-such-program"));
+        assert!(!is_python_module("no_such_module"));
     }
 
     #[test]
