@@ -279,10 +279,10 @@ async fn what_a_backend_does_wrong_ends_no_clean_connection() {
     };
     let rows = vec![
         keeps(to("dead.test"), 502, "connect", "cannot connect to"),
-        keeps(to("garbage.test"), 502, "broken", "broke the exchange off"),
-        keeps(to("switching.test"), 502, "switched", "switched to a protocol"),
+        keeps(to("garbage.test"), 502, "bad_response", "sent a bad response"),
+        keeps(to("switching.test"), 502, "bad_response", "switched to a protocol"),
         keeps(to("slow.test"), 504, "response_timeout", "did not answer in time"),
-        keeps(post("garbage.test", 5, "whole"), 502, "broken", "broke the exchange off"),
+        keeps(post("garbage.test", 5, "whole"), 502, "bad_response", "sent a bad response"),
         closes(post("rude.test", 9, "half"), 502, "broken", "broke the exchange off"),
         closes(post("dead.test", 9, "half"), 502, "connect", "cannot connect to"),
     ];

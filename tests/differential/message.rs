@@ -149,7 +149,8 @@ impl Message {
             !DROPPED.contains(&&**name) && !nominated.contains(name) && !name.contains('_')
         });
         let port = host.rsplit_once(':').map_or("", |(_, port)| port);
-        let vias = self.all("via").into_iter().chain(["1.1 gogeta"]);
+        let via = format!("{} gogeta", self.version);
+        let vias = self.all("via").into_iter().chain([&*via]);
         let mut own: Vec<(&str, &str)> = vias.map(|via| ("via", via)).collect();
         own.extend([
             ("host", &*host),
