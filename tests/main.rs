@@ -29,6 +29,7 @@ mod pages;
 mod resolvers;
 mod retry;
 mod signals;
+mod slow;
 mod stages;
 mod status;
 mod timeouts;

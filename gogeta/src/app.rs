@@ -236,9 +236,11 @@ fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum {
-        limit.current = limit.maximum;
-        if let Err(error) = setrlimit(Resource::Nofile, limit) {
-            tracing::warn!(%error, "cannot raise the limit of open files");
+        let (before, most) = (limit.current, limit.maximum);
+        limit.current = most;
+        match setrlimit(Resource::Nofile, limit) {
+            Ok(()) => tracing::debug!(?before, now = ?most, "the limit of open files is raised"),
+            Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
         }
     }
 }

@@ -138,6 +138,11 @@ impl Backend {
         until(&format!("{count} connections to be open"), async || (is() == count).then_some(())).await;
     }
 
+    /// Whether no connection is open.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.memory.open.load(Ordering::SeqCst) == 0
+    }
+
     /// How many requests there have been.
     pub(crate) fn count(&self) -> usize {
         self.memory.requests.lock().expect("the requests").len()

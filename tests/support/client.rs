@@ -199,6 +199,17 @@ impl Client {
         self.buffer.drain(..count).collect()
     }
 
+    /// Reads and forgets so many bytes; says whether they came before the connection ended, in whichever way.
+    pub(crate) async fn try_take(&mut self, count: usize) -> bool {
+        while self.buffer.len() < count {
+            if !self.fill().await.is_ok_and(|read| read > 0) {
+                return false;
+            }
+        }
+        self.buffer.drain(..count);
+        true
+    }
+
     /// Reads and forgets `count` bytes of a body: for big ones.
     pub(crate) async fn skip(&mut self, mut count: u64) {
         let mut buffer = vec![0; 256 << 10];
