@@ -125,7 +125,8 @@ async fn what_a_client_does_wrong_ends_its_connection() {
         closes("G(T / HTTP/1.1\r\nHost: a.test\r\n\r\n", 400, "line", "the method is not a token"),
         closes("GET / HTTP/2.0\r\nHost: a.test\r\n\r\n", 505, "line", "the version is not supported"),
         closes("GET / HTTX\r\n\r\n", 400, "line", "the version is not one"),
-        closes("GET /<> HTTP/1.1\r\nHost: a.test\r\n\r\n", 400, "client_parse", "the connection ended"),
+        closes("GET /<> HTTP/1.1\r\nHost: a.test\r\n\r\n", 400, "line", "that is not allowed in one"),
+        closes("GET http://[::1 HTTP/1.1\r\nHost: a.test\r\n\r\n", 400, "client_parse", "the connection ended"),
         closes(with("Bad : x\r\n"), 400, "field", "a field's name is not a token"),
         closes(with("A: b\r\n c\r\n"), 400, "field", "a field is folded"),
         closes(with("Content-Length: 1\r\nContent-Length: 1\r\n"), 400, "framing", "several Content-Length"),
@@ -320,4 +321,35 @@ async fn an_instance_that_does_not_let_in_is_a_504() {
     let gogeta = debugging(Gogeta::routes(&routes).arg("--connect-timeout=500ms")).start().await;
     let row = keeps(to("full.test"), 504, "connect_timeout", "cannot connect to");
     provoke(&gogeta, vec![row]).await;
+}
+
+#[tokio::test]
+async fn nothing_is_answered_behind_the_last_response() {
+    let gogeta = Gogeta::routes("").start().await;
+    let mut client = Client::connect(gogeta.proxy).await;
+    let expecting = "POST / HTTP/1.1\r\nHost: a.test\r\nExpect: 200-ok\r\nTransfer-Encoding: chunked\r\n\r\n";
+    client.send(format!("{expecting}1\r\nx\r\n0\r\n\r\n\u{1}garbage\r\n\r\n")).await;
+    let reply = client.reply().await;
+    assert!(reply.status == 417 && !reply.keeps(), "{reply:?}");
+    assert_eq!(client.rest().await, b"");
+}
+
+#[tokio::test]
+async fn an_answer_of_our_own_to_a_body_that_nobody_reads_is_the_last() {
+    let gogeta = Gogeta::routes("").arg("--force-fw-ssl").start().await;
+    let mut client = Client::connect(gogeta.proxy).await;
+    client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\nhalf").await;
+    let reply = client.reply().await;
+    assert!(reply.status == 301 && !reply.keeps(), "{reply:?}");
+    assert_eq!(client.rest().await, b"");
+}
+
+#[tokio::test]
+async fn an_old_client_is_told_one_thing_about_its_connection() {
+    let gogeta = Gogeta::routes("").start().await;
+    let mut client = Client::connect(gogeta.proxy).await;
+    client.send("POST / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\nExpect: 200-ok\r\n\r\n").await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status, reply.all("connection")), (417, vec!["close"]));
+    assert_eq!(client.rest().await, b"");
 }

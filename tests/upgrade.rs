@@ -111,10 +111,26 @@ async fn what_comes_right_behind_the_request_arrives_but_not_before_the_101() {
     })
     .await;
     let gogeta = Gogeta::routes(&service("a.test", &[backend.port])).start().await;
+    // Like the beginning of a request, and like nothing but a frame.
+    for eager in ["eager", "\u{1}ager"] {
+        let mut client = Client::connect(gogeta.proxy).await;
+        client.send(format!("{ASK}{eager}")).await;
+        assert_eq!(client.head().await.expect("a head").status, 101);
+        assert_eq!(client.take(5).await, eager.as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn bytes_behind_a_request_that_was_not_switched_may_be_none() {
+    let backend = Backend::named("plain").await;
+    let gogeta = Gogeta::routes(&service("a.test", &[backend.port])).start().await;
     let mut client = Client::connect(gogeta.proxy).await;
-    client.send(format!("{ASK}eager")).await;
-    assert_eq!(client.head().await.expect("a head").status, 101);
-    assert_eq!(client.take(5).await, b"eager");
+    client.send(format!("{ASK}\u{1}ager")).await;
+    assert_eq!(client.reply().await.text(), "plain");
+    let refused = client.reply().await;
+    assert!(refused.status == 400 && !refused.keeps(), "{refused:?}");
+    assert_eq!(client.rest().await, b"");
+    assert_eq!(backend.count(), 1);
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ const NOT_NOMINABLE: [&str; 10] = [
 ];
 
 /// What gogeta writes itself.
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     "x-forwarded-for",
     "x-forwarded-proto",
     "x-forwarded-host",
@@ -46,6 +46,7 @@ const OWN: [&str; 8] = [
     "forwarded",
     "via",
     "te",
+    "connection",
 ];
 
 /// Ours, for the one hop that it is about.
@@ -85,12 +86,17 @@ fn field(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
 fn request(sent: &HeaderMap, peer: &Peer, rules: &Rules) {
     let mut got = sent.clone();
     let asked = original(&got, Some(8080));
-    let upgrade = to_upstream(&mut got, peer, asked, rules);
+    let upgrade = to_upstream(&mut got, peer, asked, rules).upgrade;
     let nominated = nominated(sent);
     for name in got.keys() {
         let name = name.as_str();
         let told = match name {
-            "connection" => upgrade.is_some() && all(&got, name) == [b"upgrade"],
+            "connection" => {
+                let options =
+                    (upgrade.is_some().then_some("upgrade"), got.contains_key("te").then_some("te"));
+                let options: Vec<&str> = [options.0, options.1].into_iter().flatten().collect();
+                all(&got, name) == [options.join(", ").as_bytes()]
+            }
             "upgrade" => upgrade.as_ref().is_some_and(|protocol| all(&got, name) == [protocol.as_bytes()]),
             "te" => all(&got, name) == [b"trailers"],
             "transfer-encoding" => sent.contains_key(name) && all(&got, name) == [b"chunked"],
@@ -153,7 +159,7 @@ fn forwarded(sent: &HeaderMap, got: &HeaderMap, peer: &Peer, rules: &Rules) {
 
 fn response(sent: &HeaderMap, rules: &Rules) {
     let mut got = sent.clone();
-    to_client(&mut got, Version::HTTP_11, rules);
+    to_client(&mut got, Version::HTTP_11, false, rules);
     let nominated = nominated(sent);
     for name in got.keys() {
         let name = name.as_str();

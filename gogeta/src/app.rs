@@ -105,6 +105,7 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
         Source::Etcd(_) | Source::Nothing => None,
     };
     raise_file_limit();
+    forgo_huge_pages();
     let bound = Bound::new(&config, places)?;
     let (shared, inbox, writer) = share(config, pages)?;
     let mut controller = Controller::new(resolver, shared.clone());
@@ -228,6 +229,14 @@ fn load_pages(config: &Config) -> Result<Pages, PagesError> {
     match &config.template_dir {
         Some(directory) => Pages::load(directory),
         None => Pages::embedded(),
+    }
+}
+
+/// Connections are many and small; huge pages would make each of them as large as what it reserves.
+fn forgo_huge_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "cannot forgo huge pages");
     }
 }
 

@@ -148,7 +148,8 @@ impl Message {
         sent.fields.retain(|(name, _)| {
             !DROPPED.contains(&&**name) && !nominated.contains(name) && !name.contains('_')
         });
-        let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+        let port: u16 = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80);
+        let port = port.to_string();
         let via = format!("{} gogeta", self.version);
         let vias = self.all("via").into_iter().chain([&*via]);
         let mut own: Vec<(&str, &str)> = vias.map(|via| ("via", via)).collect();
@@ -156,7 +157,7 @@ impl Message {
             ("host", &*host),
             ("x-forwarded-for", "127.0.0.1"),
             ("x-forwarded-host", &host),
-            ("x-forwarded-port", if port.is_empty() { "80" } else { port.trim_start_matches('0') }),
+            ("x-forwarded-port", &port),
             ("x-forwarded-proto", "http"),
             ("x-real-ip", "127.0.0.1"),
         ]);

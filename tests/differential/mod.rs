@@ -290,7 +290,7 @@ fn replies(mut bytes: &[u8], requests: &[Message], is_head: bool) -> Result<Vec<
         bytes = bytes.get(if bodiless { 0 } else { length }..).ok_or("half a body")?;
         // A page is served without the body's being read, and the connection may end for that.
         let unread = number.is_none() && request.is_some_and(|request| !request.body.is_empty());
-        ends = field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        ends = field("connection").is_some_and(|value| value.to_ascii_lowercase().contains("close"))
             || request.is_some_and(Message::closes)
             || unread;
         if number.is_none() && !(400..500).contains(&status) && ![501, 505].contains(&status) {

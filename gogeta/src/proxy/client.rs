@@ -1,6 +1,7 @@
 //! One client's connection, as its requests and its socket see it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -43,6 +44,14 @@ pub struct Client {
     pub scratch: RefCell<Vec<u8>>,
     /// Whether its request came by HTTP/1.0, which knows no interim responses.
     pub is_old: Cell<bool>,
+    /// How many heads have been read of it, and which of those to come are an OPTIONS of a whole server.
+    pub heads: Cell<u64>,
+    /// Those are counted from 1.
+    pub of_server: RefCell<VecDeque<u64>>,
+    /// Whether something of it waits until its request is answered.
+    pub is_held: Cell<bool>,
+    /// Whether the response said that it is the last one.
+    pub closing: Cell<bool>,
     /// Whether a byte of its request's body has come.
     pub body_begun: Cell<bool>,
     /// Whether it waits for a 100 before it sends its request's body, and we for the upstream's.
@@ -76,6 +85,10 @@ impl Client {
             within_head: Cell::default(),
             scratch: RefCell::default(),
             is_old: Cell::default(),
+            is_held: Cell::default(),
+            closing: Cell::default(),
+            heads: Cell::default(),
+            of_server: RefCell::default(),
             body_begun: Cell::default(),
             awaits_continue: Cell::default(),
             too_slow: Cell::default(),
@@ -87,6 +100,10 @@ impl Client {
 
     /// A request's head has been read.
     pub fn begin(&self) {
+        if self.asks_the_server() {
+            self.of_server.borrow_mut().pop_front();
+        }
+        self.heads.set(self.heads.get() + 1);
         self.busy.set(true);
         self.handling.set(true);
         self.received.set(0);
@@ -99,11 +116,19 @@ impl Client {
         self.vitals.clear(Deadline::Head);
     }
 
+    /// Whether its request is an OPTIONS of a whole server (see [`Head::of_server`](super::gate::Head)).
+    pub fn asks_the_server(&self) -> bool {
+        self.of_server.borrow().front() == Some(&self.heads.get())
+    }
+
     /// Its response has been handed to the socket; the next request may come.
     pub fn end(&self, timeouts: &Timeouts) {
         self.busy.set(false);
         self.handling.set(false);
         self.leaving.set(false);
+        if self.is_held.replace(false) {
+            self.vitals.wake();
+        }
         self.vitals.clear(Deadline::Response);
         self.vitals.clear(Deadline::Read);
         self.vitals.clear(Deadline::Continue);

@@ -29,6 +29,8 @@ use super::worker::Worker;
 
 /// How long a connection on its way out may stay idle, so that a request that is on its way already is served.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// Bytes that hyper may hold of a response that its client does not read.
+const BUFFER: usize = 128 << 10;
 /// How long, and how much, is read of a client that goes on sending after its last answer. Closing at once would
 /// reset the connection, and the answer could be lost on its way (RFC 9112, 9.6).
 const LINGER: (Duration, usize) = (Duration::from_secs(2), 256 << 10);
@@ -47,6 +49,8 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
     };
     let mut http = http1::Builder::new()
         .max_headers(worker.config().limits.fields)
+        // A head is parsed where it was read; what is more is what a slow reader costs.
+        .max_buf_size(BUFFER.max(2 * worker.config().limits.head))
         .serve_connection(TokioIo::new(socket), handler);
 
     let end = std::future::poll_fn(|cx| {
@@ -55,8 +59,9 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
         if let Poll::Ready(outcome) = Pin::new(&mut http).poll(cx) {
             return Poll::Ready(End::Finished(outcome));
         }
-        // Requests before it are answered by now.
-        if let Some(refusal) = client.refusal.get().filter(|_| !client.busy.get()) {
+        // When requests before it are answered, to the last byte.
+        let is_its_turn = !client.busy.get() && client.interims.is_flushed();
+        if let Some(refusal) = client.refusal.get().filter(|_| is_its_turn) {
             return Poll::Ready(End::Refused(refusal));
         }
         drain(&worker, &client);
@@ -100,6 +105,8 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
                 return socket.reset();
             }
         }
+        // Behind the last response nothing is answered.
+        End::Refused(_) if client.closing.get() => {}
         End::Refused(refusal) => {
             let answer = error_page::refuse(&worker, &client, refusal);
             let _ = tokio::time::timeout(LINGER.0, socket.write_all(&answer)).await;
@@ -171,7 +178,8 @@ async fn linger(client: &Client, socket: &mut Downstream) {
     socket.forget_the_gate();
     let read_on = async {
         let mut left = LINGER.1;
-        let mut buffer = [0; 4096];
+        // On the heap: otherwise every connection's task had room for it.
+        let mut buffer = vec![0; 4096];
         socket.shutdown().await?;
         while left > 0 {
             match socket.read(&mut buffer).await? {

@@ -101,6 +101,7 @@ impl Downstream {
             }
         };
         buffer.set_filled(before + passed);
+        self.client.of_server.borrow_mut().extend(gate.take_of_server());
         self.mind_the_head();
         Ok(())
     }
@@ -118,6 +119,15 @@ impl Downstream {
             self.ended = count == 0;
         }
         if self.ended { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// All that came was refused or is held: to say that nothing came would be to say that the client has ended.
+    fn nothing_passes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.client.refusal.get().is_some() {
+            return Poll::Pending;
+        }
+        self.client.is_held.set(true);
+        self.read_ahead(cx)
     }
 
     /// What was held, as far as there is room for it, is a request like any other.
@@ -184,13 +194,21 @@ impl AsyncRead for Downstream {
         if let Some(gate) = &mut this.gate
             && gate.is_waiting()
         {
-            if this.client.busy.get() {
+            // hyper reads on before the request is handled at all.
+            if this.client.busy.get() || this.client.heads.get() < gate.heads() {
+                this.client.is_held.set(true);
                 return this.read_ahead(cx);
             }
             gate.go_on();
         }
         if !this.held.is_empty() {
-            return Poll::Ready(this.release(buffer));
+            let before = buffer.filled().len();
+            this.release(buffer)?;
+            return if buffer.filled().len() > before {
+                Poll::Ready(Ok(()))
+            } else {
+                this.nothing_passes(cx)
+            };
         }
         if this.ended {
             return Poll::Ready(Ok(()));
@@ -206,8 +224,7 @@ impl AsyncRead for Downstream {
         if buffer.filled().len() > before {
             return Poll::Ready(Ok(()));
         }
-        // All of it was refused or is held: to say that nothing came would be to say that the client has ended.
-        if this.client.refusal.get().is_none() { this.read_ahead(cx) } else { Poll::Pending }
+        this.nothing_passes(cx)
     }
 }
 

@@ -49,6 +49,11 @@ impl Interims {
         self.due.borrow_mut().extend_from_slice(rest);
     }
 
+    /// Whether all that hyper had to write is written.
+    pub fn is_flushed(&self) -> bool {
+        self.flushed.get()
+    }
+
     /// hyper writes.
     pub fn writes(&self) {
         self.flushed.set(false);

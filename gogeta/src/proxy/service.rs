@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderValue, TE, TRAILER, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
@@ -30,6 +30,7 @@ use crate::status::State;
 /// Answers a request: by its backend, or by a page that says why not.
 pub async fn respond(worker: Rc<Worker>, client: Rc<Client>, request: Request<Incoming>) -> Response<Body> {
     client.begin();
+    client.is_old.set(request.version() < Version::HTTP_11);
     worker.refresh();
     let mut request = request.map(Some);
     if worker.config().headers.request_id && !request.headers().contains_key(REQUEST_ID) {
@@ -48,8 +49,17 @@ pub async fn respond(worker: Rc<Worker>, client: Rc<Client>, request: Request<In
         tunnel.record = Some(record);
         return response;
     }
-    if worker.draining.get() {
+    // What is left of a body that nobody took would be read as the next request.
+    let unread = request.body().as_ref().is_some_and(|body| !body.is_end_stream());
+    if unread || worker.draining.get() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if response.headers().contains_key(CONNECTION) {
+        client.closing.set(true);
+        if client.is_old.get() {
+            // To a response of HTTP/1.1 for a client of HTTP/1.0 hyper adds its own `keep-alive`.
+            *response.version_mut() = Version::HTTP_10;
+        }
     }
     response.map(|body| body.recorded(record))
 }
@@ -139,6 +149,7 @@ async fn to_instance(
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| ProxyError::Target)?;
         // A target like http://a.test?q has an empty path, which is sent as a slash (RFC 9112, 3.2.1).
         let path = match request.uri().query() {
+            _ if client.asks_the_server() => Uri::from_static("*"),
             Some(query) => origin_form(&format!("{}?{query}", request.uri().path()))?,
             None => origin_form(request.uri().path())?,
         };
@@ -163,7 +174,9 @@ async fn to_target(
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => request.headers().get(HOST).cloned(),
     };
-    if request.uri().path() != "*" {
+    if client.asks_the_server() {
+        *request.uri_mut() = Uri::from_static("*");
+    } else if request.uri().path() != "*" {
         *request.uri_mut() = origin_form(&target.join(request.uri().path(), request.uri().query()))?;
     }
     request.headers_mut().insert(HOST, target.authority.clone());
@@ -190,16 +203,12 @@ async fn send(
         // A tunnel begins behind the request; the rest of a body would be its first bytes (RFC 9110, 7.8).
         request.headers_mut().remove(UPGRADE);
     }
-    let empty_body = bodiless && request.headers().contains_key(CONTENT_LENGTH);
-    let expects = request.headers().contains_key(EXPECT) && !bodiless;
-    let trailers = request.headers().contains_key(TE);
-    let protocol = headers::to_upstream(request.headers_mut(), &client.peer, original, &config.headers);
-    if empty_body {
+    let wishes = headers::to_upstream(request.headers_mut(), &client.peer, original, &config.headers);
+    if bodiless && wishes.length {
         // Of no body and an empty one hyper makes the same; some servers ask a POST for its length (RFC 9110, 8.6).
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-    client.is_old.set(request.version() < Version::HTTP_11);
-    if expects && !client.is_old.get() && !client.body_begun.get() {
+    if wishes.expects && !bodiless && !client.is_old.get() && !client.body_begun.get() {
         // End to end: the client's body waits until the upstream says that it wants it.
         request.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
         client.awaits_continue.set(true);
@@ -213,15 +222,10 @@ async fn send(
     let answer = forward(worker, client, destination, request).await?;
     record.answered(answer.connection.upstream(), answer.retries);
     if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return switch(client, protocol, answer, &config.headers).await;
+        return switch(client, wishes.upgrade, answer, &config.headers).await;
     }
     let (mut response, incoming) = answer.response.into_parts();
-    // hyper sends those that are named here, to those who ask for them by TE.
-    let named: Vec<_> = response.headers.get_all(TRAILER).iter().filter(|_| trailers).cloned().collect();
-    headers::to_client(&mut response.headers, response.version, &config.headers);
-    for names in named {
-        response.headers.append(TRAILER, names);
-    }
+    headers::to_client(&mut response.headers, response.version, wishes.trailers, &config.headers);
     response.version = Version::HTTP_11;
     let body = UpstreamBody::new(incoming, answer.connection, client.clone(), worker.clone());
     Ok(Response::from_parts(response, Body::upstream(body)))
@@ -238,7 +242,7 @@ async fn switch(
     let Some(protocol) = asked.filter(|asked| upgrade::agrees(asked, &response.headers)) else {
         return Err(ProxyError::Switched { upstream: answer.connection.upstream().location.to_string() });
     };
-    headers::to_client(&mut response.headers, response.version, rules);
+    headers::to_client(&mut response.headers, response.version, false, rules);
     response.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     response.headers.insert(UPGRADE, protocol);
     response.version = Version::HTTP_11;

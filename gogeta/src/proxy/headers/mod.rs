@@ -45,7 +45,8 @@ struct Survey {
     /// Another field that is for one hop only.
     hop: bool,
     length: bool,
-    /// `Expect`, `Proxy`, `Forwarded`.
+    expect: bool,
+    /// `Proxy`, `Forwarded`.
     other: bool,
     /// A name with an underscore.
     underscore: bool,
@@ -67,7 +68,8 @@ impl Survey {
                 | "trailer"
                 | "transfer-encoding" => survey.hop = true,
                 "content-length" => survey.length = true,
-                "expect" | "proxy" | "forwarded" => survey.other = true,
+                "expect" => survey.expect = true,
+                "proxy" | "forwarded" => survey.other = true,
                 name => survey.underscore |= name.contains('_'),
             }
         }
@@ -90,6 +92,19 @@ pub struct Rules {
     pub via_response: bool,
 }
 
+/// What a request's fields ask of us.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// The protocol to upgrade to, where it is one that may be relayed.
+    pub upgrade: Option<HeaderValue>,
+    /// Trailers of the response.
+    pub trailers: bool,
+    /// A length was given.
+    pub length: bool,
+    /// The body waits for a 100.
+    pub expects: bool,
+}
+
 /// What a request was as it came; on its way to a fixed place it gets another Host.
 #[derive(Debug, Clone)]
 pub struct Original {
@@ -105,13 +120,8 @@ pub struct Original {
 /// the request makes its own. Only that a body comes in chunks is said anew, for hyper takes a GET or a HEAD of unknown
 /// length for one without a body.
 ///
-/// Gives the protocol to upgrade to, where the client asked for one that may be relayed.
-pub fn to_upstream(
-    headers: &mut HeaderMap,
-    peer: &Peer,
-    original: Original,
-    rules: &Rules,
-) -> Option<HeaderValue> {
+/// Gives what the fields ask of us.
+pub fn to_upstream(headers: &mut HeaderMap, peer: &Peer, original: Original, rules: &Rules) -> Wishes {
     let survey = Survey::of(headers);
     let upgrade = if survey.upgrade { take_upgrade(headers) } else { None };
     let trailers = survey.te && accepts_trailers(headers);
@@ -128,8 +138,10 @@ pub fn to_upstream(
     if survey.length {
         headers.remove(CONTENT_LENGTH);
     }
-    if survey.other {
+    if survey.expect {
         headers.remove(EXPECT);
+    }
+    if survey.other {
         headers.remove(&PROXY);
         if !peer.trusted {
             headers.remove(forwarded::FORWARDED);
@@ -140,6 +152,8 @@ pub fn to_upstream(
     }
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+        // It is for one hop only, and has to say so (RFC 9110, 10.1.4).
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
     if rules.forwarded {
         forwarded::append_element(headers, peer, original.host.as_ref());
@@ -147,10 +161,11 @@ pub fn to_upstream(
     forwarded::set(headers, peer, original.port, original.host);
     rules.via.append(headers, original.version);
     if let Some(protocol) = &upgrade {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        let options = if trailers { "upgrade, te" } else { "upgrade" };
+        headers.insert(CONNECTION, HeaderValue::from_static(options));
         headers.insert(UPGRADE, protocol.clone());
     }
-    upgrade
+    Wishes { upgrade, trailers, length: survey.length, expects: survey.expect }
 }
 
 /// CGI and its heirs take `X_Forwarded_For` for `X-Forwarded-For`: a way past whoever sets the latter.
@@ -161,12 +176,19 @@ fn drop_underscores(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes the header fields of an upstream's response, which came by `version`, those of the response to the client.
+/// Makes the header fields of an upstream's response, which came by `version`, those of the response to the client,
+/// who wishes for `trailers` or not: hyper sends those that `Trailer` names.
 ///
 /// A gateway need not name itself in responses (RFC 9110, 7.6.3), and tells clients what stands before the backend
 /// if it does.
-pub fn to_client(headers: &mut HeaderMap, version: Version, rules: &Rules) {
-    strip_hop_by_hop(headers);
+pub fn to_client(headers: &mut HeaderMap, version: Version, trailers: bool, rules: &Rules) {
+    let survey = Survey::of(headers);
+    let named: Vec<HeaderValue> =
+        if trailers && survey.hop { headers.get_all(TRAILER).iter().cloned().collect() } else { Vec::new() };
+    strip(headers, survey);
+    for names in named {
+        headers.append(TRAILER, names);
+    }
     if rules.via_response {
         rules.via.append(headers, version);
     }

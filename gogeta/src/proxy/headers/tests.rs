@@ -46,7 +46,7 @@ fn sent(lines_in: &[&str], peer: &Peer, rules: &Rules) -> (Vec<String>, Option<S
         host: headers.get(HOST).cloned(),
         port: headers.get(HOST).and_then(|host| host.to_str().ok()?.rsplit_once(':')?.1.parse().ok()),
     };
-    let protocol = to_upstream(&mut headers, peer, original, rules);
+    let protocol = to_upstream(&mut headers, peer, original, rules).upgrade;
     (lines(&headers), protocol.map(|protocol| protocol.to_str().expect("text").to_owned()))
 }
 
@@ -79,7 +79,7 @@ fn hop_by_hop_fields_go_no_further_either_way() {
         went.retain(|line| line != "transfer-encoding: chunked");
         assert_eq!(went, ["x-kept: 1"]);
         let mut response = headers(&[field, "x-kept: 1"]);
-        to_client(&mut response, Version::HTTP_11, &rules());
+        to_client(&mut response, Version::HTTP_11, false, &rules());
         assert_eq!(lines(&response), ["x-kept: 1"], "{field}");
     }
     let end_to_end = ["authorization: Basic eA==", "cookie: a=1", "cookie: b=2", "www-authenticate: Basic"];
@@ -104,7 +104,7 @@ fn connection_nominates_fields_in_all_its_lines() {
     for (given, kept) in rows {
         assert_eq!(passed(given), kept, "{given:?}");
         let mut response = headers(given);
-        to_client(&mut response, Version::HTTP_11, &rules());
+        to_client(&mut response, Version::HTTP_11, false, &rules());
         assert_eq!(lines(&response), kept, "{given:?}");
     }
 }
@@ -139,10 +139,10 @@ fn framing_and_what_gogeta_says_cannot_be_nominated() {
 #[test]
 fn of_te_only_trailers_go_on() {
     let rows: [(&[&str], &[&str]); 7] = [
-        (&["te: trailers"], &["te: trailers"]),
-        (&["te: gzip, Trailers"], &["te: trailers"]),
-        (&["te: gzip;q=0.5", "te: trailers"], &["te: trailers"]),
-        (&["connection: te", "te: trailers"], &["te: trailers"]),
+        (&["te: trailers"], &["connection: te", "te: trailers"]),
+        (&["te: gzip, Trailers"], &["connection: te", "te: trailers"]),
+        (&["te: gzip;q=0.5", "te: trailers"], &["connection: te", "te: trailers"]),
+        (&["connection: te", "te: trailers"], &["connection: te", "te: trailers"]),
         (&["te: gzip"], &[]),
         (&["te: trailersx"], &[]),
         (&["te: deflate;x=trailers"], &[]),
@@ -314,7 +314,7 @@ fn via_grows_by_one_entry_each_hop() {
         let mut request = headers(&["via: 1.0 first", "via: 1.1 second, 1.1 third"]);
         let mut response = request.clone();
         to_upstream(&mut request, &peer(false), Original { version, host: None, port: None }, rules);
-        to_client(&mut response, version, rules);
+        to_client(&mut response, version, false, rules);
         let lines = |headers: &HeaderMap| {
             headers
                 .get_all(VIA)
@@ -355,7 +355,7 @@ fn what_is_nobodys_business_passes_untouched() {
     assert_eq!(passed(&lines), lines);
     let mut bytes = HeaderMap::new();
     bytes.insert("x-bytes", HeaderValue::from_bytes(b"\xff\xfe").expect("a value"));
-    to_client(&mut bytes, Version::HTTP_11, &rules());
+    to_client(&mut bytes, Version::HTTP_11, false, &rules());
     assert_eq!(bytes["x-bytes"], HeaderValue::from_bytes(b"\xff\xfe").expect("a value"));
 }
 

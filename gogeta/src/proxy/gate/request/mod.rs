@@ -16,6 +16,9 @@ pub struct Head {
     pub framing: Framing,
     /// Whether it asks for another protocol, or by CONNECT for a tunnel: what follows may not be HTTP then.
     pub upgrade: bool,
+    /// Whether it is an OPTIONS of a whole server in absolute form, `OPTIONS http://a.test`: behind the last proxy
+    /// its target is an asterisk (RFC 9112, 3.2.4). A URI library takes it for that of the server's root.
+    pub of_server: bool,
 }
 
 /// What becomes of bytes.
@@ -40,6 +43,9 @@ pub struct Gate {
     /// A head that has not come to its end.
     partial: Vec<u8>,
     body_begun: bool,
+    /// Heads that have passed, and which of them are an OPTIONS of a whole server, from 1.
+    heads: u64,
+    of_server: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -60,7 +66,14 @@ const EMPTY_LINES: usize = 2;
 impl Gate {
     /// A gate for a new connection.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, state: State::Head, partial: Vec::new(), body_begun: false }
+        Self {
+            limits,
+            state: State::Head,
+            partial: Vec::new(),
+            body_begun: false,
+            heads: 0,
+            of_server: Vec::new(),
+        }
     }
 
     /// Whether a head has begun and not ended.
@@ -71,6 +84,16 @@ impl Gate {
     /// Whether a byte of the last request's body has come.
     pub fn has_begun_body(&self) -> bool {
         self.body_begun
+    }
+
+    /// How many heads have passed.
+    pub fn heads(&self) -> u64 {
+        self.heads
+    }
+
+    /// Which of the heads that have passed since the last look are an OPTIONS of a whole server, counted from 1.
+    pub fn take_of_server(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.of_server)
     }
 
     /// Whether a request for another protocol has passed, and nothing behind it does.
@@ -167,6 +190,10 @@ impl Gate {
         }
         let head = check_head(&bytes[..end], &self.limits)?;
         self.body_begun = false;
+        self.heads += 1;
+        if head.of_server {
+            self.of_server.push(self.heads);
+        }
         self.state = match head.framing {
             Framing::Length(length) if length > self.limits.body => return Err(TOO_MUCH_BODY),
             Framing::Length(length) if length > 0 => State::Length(length),
@@ -217,7 +244,7 @@ pub fn check_head(bytes: &[u8], limits: &Limits) -> Result<Head, Refusal> {
     // Methods have a letter case: hyper takes `connect` for one that it does not know.
     let connect = line.starts_with(b"CONNECT ");
     let upgrade = connect || (found.upgrade && found.connection_upgrade);
-    Ok(Head { framing: framing(&found, old)?, upgrade })
+    Ok(Head { framing: framing(&found, old)?, upgrade, of_server: is_of_server(line) })
 }
 
 /// `method SP request-target SP HTTP-version` (RFC 9112, 3); whether the version is 1.0.
@@ -235,7 +262,7 @@ fn check_request_line(line: &[u8], limits: &Limits) -> Result<bool, Refusal> {
     if target.len() > limits.target {
         return Err(TARGET_TOO_LONG);
     }
-    if !target.iter().all(|byte| matches!(*byte, 0x21..=0x7e) && *byte != b'#') {
+    if !target.iter().all(|byte| is_of_target(*byte)) {
         return Err(bad_line("the target has a character that is not allowed in one"));
     }
     match version {
@@ -246,6 +273,23 @@ fn check_request_line(line: &[u8], limits: &Limits) -> Result<bool, Refusal> {
         }
         _ => Err(bad_line("the version is not one")),
     }
+}
+
+/// RFC 3986, and what many send unencoded nevertheless; but angle brackets and backquotes, which the URI library does
+/// not take either.
+fn is_of_target(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7e) && !matches!(byte, b'#' | b'<' | b'>' | b'`')
+}
+
+fn is_of_server(line: &[u8]) -> bool {
+    let Some(target) = line.strip_prefix(b"OPTIONS ") else { return false };
+    let target = target.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let behind = |scheme: &[u8]| {
+        let (begin, rest) = target.split_at_checked(scheme.len())?;
+        begin.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    let authority = behind(b"http://").or_else(|| behind(b"https://"));
+    authority.is_some_and(|authority| !authority.contains(&b'/') && !authority.contains(&b'?'))
 }
 
 /// RFC 9112, 6.3: both are a sign of an attack, and HTTP/1.0 knows no chunks.

@@ -38,6 +38,10 @@ fn request_lines() {
         ("GET /\0 HTTP/1.1", 400),
         ("GET /\x7f HTTP/1.1", 400),
         ("GET /a#b HTTP/1.1", 400),
+        ("GET /<a> HTTP/1.1", 400),
+        ("GET /`a HTTP/1.1", 400),
+        ("GET /?a=<b> HTTP/1.1", 400),
+        ("GET /{a}|^\"\\?[b] HTTP/1.1", 0),
         ("GET /\u{e4} HTTP/1.1", 400),
         ("GET /\tHTTP/1.1", 400),
         ("GET / HTTP/1.10", 400),
@@ -217,6 +221,24 @@ fn behind_an_upgrade_nothing_passes_until_it_is_answered() {
     gate.go_on();
     assert_eq!(gate.judge(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Verdict::Pass);
     assert_eq!(Gate::new(LIMITS).judge(b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\nGET"), Verdict::Pass);
+}
+
+#[test]
+fn whole_servers() {
+    let rows = [
+        ("OPTIONS http://a.test", true),
+        ("OPTIONS HTTPS://a.test:443", true),
+        ("OPTIONS http://a.test/", false),
+        ("OPTIONS http://a.test?q", false),
+        ("OPTIONS *", false),
+        ("OPTIONS /http://a.test", false),
+        ("GET http://a.test", false),
+    ];
+    for (line, of_server) in rows {
+        let mut gate = Gate::new(LIMITS);
+        gate.judge(format!("GET / HTTP/1.1\r\nHost: a\r\n\r\n{line} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        assert_eq!(gate.take_of_server(), if of_server { vec![2] } else { vec![] }, "{line}");
+    }
 }
 
 #[test]
