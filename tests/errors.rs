@@ -126,7 +126,12 @@ async fn what_a_client_does_wrong_ends_its_connection() {
         closes("GET / HTTP/2.0\r\nHost: a.test\r\n\r\n", 505, "line", "the version is not supported"),
         closes("GET / HTTX\r\n\r\n", 400, "line", "the version is not one"),
         closes("GET /<> HTTP/1.1\r\nHost: a.test\r\n\r\n", 400, "line", "that is not allowed in one"),
-        closes("GET http://[::1 HTTP/1.1\r\nHost: a.test\r\n\r\n", 400, "client_parse", "the connection ended"),
+        closes(
+            "GET http://[::1 HTTP/1.1\r\nHost: a.test\r\n\r\n",
+            400,
+            "client_parse",
+            "the connection ended",
+        ),
         closes(with("Bad : x\r\n"), 400, "field", "a field's name is not a token"),
         closes(with("A: b\r\n c\r\n"), 400, "field", "a field is folded"),
         closes(with("Content-Length: 1\r\nContent-Length: 1\r\n"), 400, "framing", "several Content-Length"),

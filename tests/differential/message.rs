@@ -161,18 +161,25 @@ impl Message {
             ("x-forwarded-proto", "http"),
             ("x-real-ip", "127.0.0.1"),
         ]);
-        if self.list("te").iter().any(|coding| coding.split(';').next().unwrap_or("").trim() == "trailers") {
+        let trailers =
+            self.list("te").iter().any(|coding| coding.split(';').next().unwrap_or("").trim() == "trailers");
+        if trailers {
             own.push(("te", "trailers"));
         }
         if let [protocol] = *self.all("upgrade")
             && nominated.iter().any(|option| option == "upgrade")
             && self.body.is_empty()
             && self.all("transfer-encoding").is_empty()
-            && protocol.bytes().all(|byte| (b' '..0x7f).contains(&byte) && byte != b',')
-            && !protocol.is_empty()
+            && self.version == "1.1"
+            && is_protocol(protocol)
             && !protocol.to_ascii_lowercase().starts_with("h2")
         {
-            own.extend([("connection", "upgrade"), ("upgrade", protocol)]);
+            own.extend([
+                ("connection", if trailers { "upgrade, te" } else { "upgrade" }),
+                ("upgrade", protocol),
+            ]);
+        } else if trailers {
+            own.push(("connection", "te"));
         }
         for name in ["content-length", "transfer-encoding"] {
             own.extend(self.all(name).into_iter().map(|value| (name, value)));
@@ -180,6 +187,15 @@ impl Message {
         sent.fields.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
         sent
     }
+}
+
+/// `protocol-name [ "/" protocol-version ]`, both tokens.
+fn is_protocol(text: &str) -> bool {
+    let is_token = |part: &str| {
+        let is = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        !part.is_empty() && part.bytes().all(is)
+    };
+    text.splitn(2, '/').all(is_token)
 }
 
 /// A chunked body, and its length on the wire. Trailers are read and forgotten.

@@ -199,14 +199,8 @@ impl Session {
     /// A connection with a request that is broken, or not any more what it was. Whatever a reader believes to be in
     /// the middle of behind it, what follows ends that: it fills any body that is allowed, and begins nothing.
     async fn broken(&mut self) {
-        let mut sent = loop {
-            let (mut sent, _) = valid(&mut self.random, self.domain);
-            break_it(&mut self.random, &mut sent);
-            // What follows a request for another protocol is that protocol's.
-            if Reading::of(&sent).requests.iter().all(|request| request.all("upgrade").is_empty()) {
-                break sent;
-            }
-        };
+        let (mut sent, _) = valid(&mut self.random, self.domain);
+        break_it(&mut self.random, &mut sent);
         sent.extend(b"\x01\r\n\r\n".repeat(MAX_BODY / 5 + 1));
         let mut client = Client::connect(self.proxy).await;
         send(&mut self.random, &mut client, &sent).await;
@@ -283,16 +277,13 @@ fn replies(mut bytes: &[u8], requests: &[Message], is_head: bool) -> Result<Vec<
             field("content-length").and_then(|length| length.parse().ok()).ok_or("no length")?;
         // No page begins like an answer.
         let bodiless = is_head && (bytes.is_empty() || bytes.starts_with(b"HTTP/1."));
-        // Behind an answer that says so the connection ends; of a body that was not read, the end may be refused.
-        if ends && number.is_some() {
+        // Behind an answer that says so the connection ends.
+        if ends {
             return Err("more behind the end".to_owned());
         }
         bytes = bytes.get(if bodiless { 0 } else { length }..).ok_or("half a body")?;
-        // A page is served without the body's being read, and the connection may end for that.
-        let unread = number.is_none() && request.is_some_and(|request| !request.body.is_empty());
-        ends = field("connection").is_some_and(|value| value.to_ascii_lowercase().contains("close"))
-            || request.is_some_and(Message::closes)
-            || unread;
+        ends = field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+            || request.is_some_and(Message::closes);
         if number.is_none() && !(400..500).contains(&status) && ![501, 505].contains(&status) {
             return Err(format!("a {status}"));
         }

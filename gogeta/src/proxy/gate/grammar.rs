@@ -116,6 +116,10 @@ impl Fields {
                 Ok(())
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
+                // Some readers take such a line for none, and others see the `close` in it.
+                if !value.is_ascii() {
+                    return Err(bad_field("the Connection is not text"));
+                }
                 let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
                 self.connection_upgrade |= options.any(|option| option.eq_ignore_ascii_case(b"upgrade"));
                 Ok(())

@@ -123,7 +123,9 @@ pub struct Original {
 /// Gives what the fields ask of us.
 pub fn to_upstream(headers: &mut HeaderMap, peer: &Peer, original: Original, rules: &Rules) -> Wishes {
     let survey = Survey::of(headers);
-    let upgrade = if survey.upgrade { take_upgrade(headers) } else { None };
+    // HTTP/1.0 knows no upgrades.
+    let may_upgrade = survey.upgrade && original.version > Version::HTTP_10;
+    let upgrade = if may_upgrade { take_upgrade(headers) } else { None };
     let trailers = survey.te && accepts_trailers(headers);
     let chunked = survey.hop && headers.contains_key(TRANSFER_ENCODING);
     // Ours by now, and no field that a Connection could take away.
@@ -251,10 +253,16 @@ fn take_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let protocol = headers.get(UPGRADE)?;
     let asked = connection_options(headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     let text = protocol.to_str().ok()?;
-    let single =
-        headers.get_all(UPGRADE).iter().count() == 1 && !text.contains(',') && !text.trim().is_empty();
-    let h2c = text.trim().to_ascii_lowercase().starts_with("h2");
+    let single = headers.get_all(UPGRADE).iter().count() == 1 && is_protocol(text);
+    let h2c = text.to_ascii_lowercase().starts_with("h2");
     (asked && single && !h2c).then(|| protocol.clone())
+}
+
+/// `protocol-name [ "/" protocol-version ]`, both tokens.
+fn is_protocol(text: &str) -> bool {
+    let (name, version) = text.split_once('/').unwrap_or((text, "1"));
+    // What is a name for a field is a token.
+    [name, version].iter().all(|part| HeaderName::from_bytes(part.as_bytes()).is_ok())
 }
 
 /// RFC 9110, 10.1.4: of `TE`, only `trailers` may be passed on.

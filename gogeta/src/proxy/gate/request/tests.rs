@@ -224,6 +224,11 @@ fn behind_an_upgrade_nothing_passes_until_it_is_answered() {
 }
 
 #[test]
+fn a_connection_is_text() {
+    assert_eq!((get("Connection: close, \u{e4}\r\n"), get("Connection: close, x\r\n")), (400, 0));
+}
+
+#[test]
 fn whole_servers() {
     let rows = [
         ("OPTIONS http://a.test", true),
