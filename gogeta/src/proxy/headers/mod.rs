@@ -70,7 +70,7 @@ impl Survey {
                 "content-length" => survey.length = true,
                 "expect" => survey.expect = true,
                 "proxy" | "forwarded" => survey.other = true,
-                name => survey.underscore |= name.contains('_'),
+                name => survey.underscore |= name.bytes().any(|byte| byte == b'_'),
             }
         }
         survey
