@@ -140,7 +140,7 @@ async fn whoever_is_refused_has_a_line_too() {
     kept.send("GET / HTTP/1.1\r\nBad : field\r\n\r\n").await;
     let refused = kept.reply().await;
     assert_eq!(refused.status, 400);
-    parser.send("GET /<> HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    parser.send("GET http://[::1 HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     assert_eq!(parser.reply().await.status, 400);
     let mut told: Vec<Vec<String>> =
         lines(&file, 5).await.iter().map(|line| combined(line)[4..].to_vec()).collect();
