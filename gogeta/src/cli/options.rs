@@ -1,54 +1,13 @@
-//! The command line: clap's half, and the spelling of the original gogeta.
+//! The flags for serving: each has an environment variable and a key in the config file.
 
-use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Listen, Seconds, Splice};
-
-/// A dynamic HTTP reverse proxy: its routes live in etcd (or a file) and change while it runs.
-#[derive(Debug, Parser)]
-#[command(name = "gogeta", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
-#[command(
-    after_help = "Every flag has an environment variable (GOGETA_LISTEN, ..) and a key of the same name \
-    in the file that --config names.\nA flag goes before the environment, that before the file, and that \
-    before the default.\nThe original's spelling works too: gogeta -etcdAddress=http://127.0.0.1:2379 \
-    -resolverType Env -port 7777"
-)]
-pub struct Cli {
-    /// What to do; serves where nothing else is said.
-    #[command(subcommand)]
-    pub command: Option<Command>,
-    /// The flags for serving.
-    #[command(flatten)]
-    pub options: Options,
-    /// Read further options from this TOML file.
-    #[arg(long, value_name = "FILE", env = "GOGETA_CONFIG")]
-    pub config: Option<PathBuf>,
-}
-
-/// What gogeta can do besides serving.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Show the main job with nothing else installed: backends, routes in each state, proxy and admin page.
-    Demo(DemoOptions),
-}
-
-/// The flags of `gogeta demo`.
-#[derive(Debug, Args)]
-pub struct DemoOptions {
-    /// Where the proxy listens; another port is taken where this one is in use.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7777")]
-    pub listen: SocketAddr,
-    /// Where the admin page listens; another port is taken where this one is in use.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7778")]
-    pub admin: SocketAddr,
-}
 
 /// How a host becomes a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -363,120 +322,4 @@ pub struct Options {
     #[arg(long, value_name = "FILE", env = "GOGETA_CPU_PROFILE", help_heading = "Logs")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_profile: Option<PathBuf>,
-}
-
-/// The original's flags, and what they are called now.
-const LEGACY: [(&str, &str); 10] = [
-    ("etcdAddress", "--etcd-address"),
-    ("domainDir", "--domain-dir"),
-    ("serviceDir", "--service-dir"),
-    ("templateDir", "--template-dir"),
-    ("port", "--port"),
-    ("resolverType", "--resolver-type"),
-    ("lastAccessInterval", "--last-access-interval"),
-    ("forceFwSsl", "--force-fw-ssl"),
-    ("UrlHeaderParam", "--url-header-param"),
-    ("cpuProfile", "--cpu-profile"),
-];
-
-/// Flags of the logging library that the original was linked with: they say nothing here, and hurt nothing.
-const LEGACY_IGNORED: [&str; 6] =
-    ["logtostderr", "alsologtostderr", "stderrthreshold", "vmodule", "log_dir", "log_backtrace_at"];
-
-/// Rewrites arguments in the original's spelling (Go's `flag` package: one or two dashes) into today's.
-pub fn modernise(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut arguments = arguments.into_iter();
-    let mut modern: Vec<OsString> = arguments.next().into_iter().collect();
-    for argument in arguments {
-        match argument.to_str().map(modernise_one) {
-            Some(Modern::Is(text)) => modern.push(text.into()),
-            Some(Modern::Gone) => {}
-            Some(Modern::AsItWas) | None => modern.push(argument),
-        }
-    }
-    modern
-}
-
-enum Modern {
-    Is(String),
-    Gone,
-    AsItWas,
-}
-
-fn modernise_one(argument: &str) -> Modern {
-    let Some(flag) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else {
-        return Modern::AsItWas;
-    };
-    let (name, value) = match flag.split_once('=') {
-        Some((name, value)) => (name, Some(value)),
-        None => (flag, None),
-    };
-    if let Some((_, now)) = LEGACY.iter().find(|(legacy, _)| *legacy == name) {
-        return Modern::Is(value.map_or_else(|| (*now).to_owned(), |value| format!("{now}={value}")));
-    }
-    match (name, value.and_then(|value| value.parse::<u8>().ok())) {
-        ("v", Some(level)) => Modern::Is(format!("--log={}", if level > 0 { "debug" } else { "info" })),
-        _ if LEGACY_IGNORED.contains(&name) => Modern::Gone,
-        _ => Modern::AsItWas,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    fn parse(line: &str) -> Cli {
-        let arguments = line.split_whitespace().map(OsString::from);
-        Cli::try_parse_from(modernise(arguments)).unwrap_or_else(|error| panic!("{line}: {error}"))
-    }
-
-    #[test]
-    fn the_command_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn every_flag_has_its_variable() {
-        for argument in Cli::command().get_arguments() {
-            let Some(long) = argument.get_long().filter(|long| !["help", "version"].contains(long)) else {
-                continue;
-            };
-            let variable = format!("GOGETA_{}", long.replace('-', "_").to_uppercase());
-            assert_eq!(argument.get_env().and_then(|env| env.to_str()), Some(&*variable), "--{long}");
-        }
-    }
-
-    #[test]
-    fn the_originals_command_line() {
-        let cli = parse(
-            "gogeta -etcdAddress=http://172.17.42.1:4001 -domainDir=/d --serviceDir=/s -templateDir=./t -port 7777 \
-             -resolverType Env -lastAccessInterval 10 -forceFwSsl -UrlHeaderParam nuxeo-virtual-host \
-             -cpuProfile /tmp/p -logtostderr=true -v=5",
-        );
-        let options = cli.options;
-        assert_eq!(options.etcd_address, Some(vec!["http://172.17.42.1:4001".to_owned()]));
-        assert_eq!(options.domain_dir.as_deref(), Some("/d"));
-        assert_eq!(options.service_dir.as_deref(), Some("/s"));
-        assert_eq!(options.template_dir, Some("./t".into()));
-        assert_eq!(options.port, Some(7777));
-        assert_eq!(options.resolver_type, Some(ResolverType::Env));
-        assert_eq!(options.last_access_interval, Some(Seconds::from_secs(10)));
-        assert_eq!(options.force_fw_ssl, Some(true));
-        assert_eq!(options.url_header_param.as_deref(), Some("nuxeo-virtual-host"));
-        assert_eq!(options.cpu_profile, Some("/tmp/p".into()));
-        assert_eq!(options.log.as_deref(), Some("debug"));
-    }
-
-    #[test]
-    fn spellings() {
-        assert_eq!(parse("gogeta -forceFwSsl=false").options.force_fw_ssl, Some(false));
-        assert_eq!(parse("gogeta --resolver-type dummy").options.resolver_type, Some(ResolverType::Dummy));
-        assert_eq!(
-            parse("gogeta --listen [::]:80,127.0.0.1:81").options.listen.map(|all| all.len()),
-            Some(2)
-        );
-        assert!(Cli::try_parse_from(["gogeta", "--lisen", "x"]).is_err());
-        assert!(Cli::try_parse_from(["gogeta", "--listen", "nowhere"]).is_err());
-    }
 }
