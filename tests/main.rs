@@ -7,6 +7,7 @@ mod admin;
 mod bodies;
 mod cases;
 mod command_line;
+mod commands;
 mod connect;
 mod corpus;
 mod demo;

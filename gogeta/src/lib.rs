@@ -8,6 +8,7 @@
 //! 3. **Where no backend answers**, one of the [`pages`] does, by the instance's [`status`].
 //! 4. **What requests have to say** to the store goes through [`feedback`], and never waits.
 //! 5. **The operator** sees it all on the [`admin`] listener, in the [`telemetry`] and the [`access_log`].
+//! 6. **Whoever writes routes** can do it by one of the [`commands`].
 //!
 //! [`app`] wires it together and takes it down in order.
 
@@ -16,6 +17,7 @@ pub mod admin;
 pub mod app;
 pub mod balance;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod control;
 pub mod demo;

@@ -1,42 +1,40 @@
-//! Exit codes and nothing else: 0 for a good end, 1 where the system says no, 2 where what was given is wrong.
+//! Exit codes and nothing else: 0 for a good end, 1 where the system says no or what was asked for is not so, 2 where
+//! what was given is wrong or etcd cannot be used.
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use gogeta::app::{self, StartError};
-use gogeta::cli::{Cli, Command, modernise};
+use gogeta::cli::{Cli, Command};
 use gogeta::config::{Config, ConfigError, read_file};
-use gogeta::demo;
+use gogeta::{commands, demo};
 
 /// A request makes some ten small allocations; this allocator makes them cheaper than the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse_from(modernise(std::env::args_os()));
-    match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            #[expect(
-                clippy::print_stderr,
-                reason = "the last word goes to whoever started gogeta, log or no log"
-            )]
-            {
-                eprintln!("gogeta: {error}");
-            }
-            ExitCode::from(error.exit_code())
+    let cli = Cli::from_arguments(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let outcome = match &cli.command {
+        None => serve(cli).map_err(|error| (error.to_string(), error.exit_code())),
+        Some(Command::Demo(options)) => {
+            demo::run(options).map_err(|error| (error.to_string(), error.exit_code()))
         }
+        Some(command) => match commands::run(&cli, command) {
+            Ok(code) => return ExitCode::from(code),
+            Err(failure) => Err((failure.to_string(), failure.exit_code())),
+        },
+    };
+    let Err((reason, code)) = outcome else { return ExitCode::SUCCESS };
+    #[expect(clippy::print_stderr, reason = "the last word goes to whoever started gogeta, log or no log")]
+    {
+        eprintln!("gogeta: {reason}");
     }
+    ExitCode::from(code)
 }
 
-fn run(cli: Cli) -> Result<(), StartError> {
-    match &cli.command {
-        Some(Command::Demo(options)) => demo::run(options),
-        None => {
-            let config = resolve(&cli)?;
-            app::run(config, Box::new(move || resolve(&cli)), |_| {})
-        }
-    }
+fn serve(cli: Cli) -> Result<(), StartError> {
+    let config = resolve(&cli)?;
+    app::run(config, Box::new(move || resolve(&cli)), |_| {})
 }
 
 /// Flags, environment and file, as one.

@@ -115,6 +115,12 @@ impl Etcd {
         self.pair(key).await.and_then(version).unwrap_or(0)
     }
 
+    /// When the key was last written; 0 where it is not there.
+    pub(crate) async fn revision(&self, key: &str) -> i64 {
+        let revision = |pair: Value| pair["mod_revision"].as_str().and_then(|text| text.parse().ok());
+        self.pair(key).await.and_then(revision).unwrap_or(0)
+    }
+
     /// All of these, or none: one revision.
     pub(crate) async fn txn(&self, ops: &[Op<'_>]) {
         let steps: Vec<Value> = ops

@@ -34,6 +34,42 @@ pub(crate) struct Builder {
     directory: TempDir,
 }
 
+/// What a command came to.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Said {
+    /// It did what it was asked to, and said this on standard output.
+    #[track_caller]
+    pub(crate) fn well(self, says: &[&str]) -> Self {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        for text in says {
+            assert!(self.out.contains(text), "{text:?} is not in {self:?}");
+        }
+        self
+    }
+
+    /// It failed with this code, and said this on standard error.
+    #[track_caller]
+    pub(crate) fn badly(self, code: i32, says: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        for text in says {
+            assert!(self.err.contains(text), "{text:?} is not in {self:?}");
+        }
+        self
+    }
+
+    /// What it said, as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("no JSON, {error}: {self:?}"))
+    }
+}
+
 impl Gogeta {
     /// One with a routes file, in a directory of its own.
     pub(crate) fn routes(toml: &str) -> Builder {
@@ -209,6 +245,20 @@ impl Builder {
     pub(crate) async fn run(self) -> Output {
         let output = self.command().stderr(Stdio::piped()).output();
         tokio::time::timeout(DEADLINE, output).await.expect("it ends").expect("gogeta starts")
+    }
+
+    /// Runs a command to its end; `line` is split at white space.
+    pub(crate) async fn command_line(self, line: &str) -> Said {
+        self.args(line.split_whitespace()).said().await
+    }
+
+    /// Runs it to its end, and gives what it said.
+    pub(crate) async fn said(self) -> Said {
+        let output = self.run().await;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let said = Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) };
+        assert!(!said.err.contains("panicked"), "{said:?}");
+        said
     }
 
     /// Whether an option is given, in whatever way.

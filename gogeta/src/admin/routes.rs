@@ -11,47 +11,51 @@ use crate::status::State;
 /// A whole table.
 #[derive(Debug, Serialize)]
 pub struct View {
-    revision: i64,
-    domains: Vec<DomainView>,
-    services: Vec<ServiceView>,
-    problems: Vec<Problem>,
+    pub(crate) revision: i64,
+    pub(crate) domains: Vec<DomainView>,
+    pub(crate) services: Vec<ServiceView>,
+    pub(crate) problems: Vec<Problem>,
 }
 
+/// A domain: where it goes, how it is, and why.
 #[derive(Debug, Serialize)]
-struct DomainView {
-    host: String,
+pub(crate) struct DomainView {
+    pub(crate) host: String,
     #[serde(rename = "type")]
-    kind: Option<String>,
-    value: Option<String>,
-    state: &'static str,
-    why: String,
-    config: DomainConfig,
+    pub(crate) kind: Option<String>,
+    pub(crate) value: Option<String>,
+    pub(crate) state: &'static str,
+    pub(crate) why: String,
+    pub(crate) config: DomainConfig,
 }
 
+/// A service and its instances.
 #[derive(Debug, Serialize)]
-struct ServiceView {
-    name: String,
-    state: State,
-    instances: Vec<InstanceView>,
+pub(crate) struct ServiceView {
+    pub(crate) name: String,
+    pub(crate) state: State,
+    pub(crate) instances: Vec<InstanceView>,
 }
 
+/// An instance: where it is, how it is, and why.
 #[derive(Debug, Serialize)]
-struct InstanceView {
-    index: String,
-    location: Option<String>,
-    resting: bool,
-    state: State,
-    why: String,
-    current: Option<String>,
-    expected: Option<String>,
-    alive: Option<String>,
-    config: InstanceConfig,
+pub(crate) struct InstanceView {
+    pub(crate) index: String,
+    pub(crate) location: Option<String>,
+    pub(crate) resting: bool,
+    pub(crate) state: State,
+    pub(crate) why: String,
+    pub(crate) current: Option<String>,
+    pub(crate) expected: Option<String>,
+    pub(crate) alive: Option<String>,
+    pub(crate) config: InstanceConfig,
 }
 
+/// A key with a wrong value.
 #[derive(Debug, Serialize)]
-struct Problem {
-    key: String,
-    problem: String,
+pub(crate) struct Problem {
+    pub(crate) key: String,
+    pub(crate) problem: String,
 }
 
 impl View {

@@ -1,14 +1,23 @@
 //! What gogeta can do besides serving, and the flags of it.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+
+use super::Options;
 
 /// What gogeta can do besides serving.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show the main job with nothing else installed: backends, routes in each state, proxy and admin page.
     Demo(DemoOptions),
+    /// List, set and remove routes: which host goes where.
+    #[command(subcommand)]
+    Route(RouteCommand),
+    /// List, set and remove instances of services, and their status.
+    #[command(subcommand)]
+    Service(ServiceCommand),
 }
 
 /// The flags of `gogeta demo`.
@@ -20,4 +29,245 @@ pub struct DemoOptions {
     /// Where the admin page listens; another port is taken where this one is in use.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7778")]
     pub admin: SocketAddr,
+}
+
+/// Where etcd is and what of it is ours: the proxy's own flags, which go before the environment and the file.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "etcd")]
+pub struct EtcdFlags {
+    /// etcd's endpoints, comma-separated [env: GOGETA_ETCD_ADDRESS] [default: http://127.0.0.1:2379]
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    pub etcd_address: Option<Vec<String>>,
+    /// The user to be for etcd [env: GOGETA_ETCD_USER]
+    #[arg(long, value_name = "NAME")]
+    pub etcd_user: Option<String>,
+    /// That user's password; better given by the environment [env: GOGETA_ETCD_PASSWORD]
+    #[arg(long, value_name = "TEXT")]
+    pub etcd_password: Option<String>,
+    /// The authority that signed etcd's certificate (PEM) [env: GOGETA_ETCD_CA]
+    #[arg(long, value_name = "FILE")]
+    pub etcd_ca: Option<PathBuf>,
+    /// A certificate to show etcd (PEM) [env: GOGETA_ETCD_CERT]
+    #[arg(long, value_name = "FILE")]
+    pub etcd_cert: Option<PathBuf>,
+    /// The key of that certificate (PEM) [env: GOGETA_ETCD_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub etcd_key: Option<PathBuf>,
+    /// The directory of the domains in etcd [env: GOGETA_DOMAIN_DIR] [default: /domains]
+    #[arg(long, value_name = "DIR")]
+    pub domain_dir: Option<String>,
+    /// The directory of the services in etcd [env: GOGETA_SERVICE_DIR] [default: /services]
+    #[arg(long, value_name = "DIR")]
+    pub service_dir: Option<String>,
+}
+
+impl EtcdFlags {
+    /// These flags among the proxy's options.
+    pub fn options(&self) -> Options {
+        let Self {
+            etcd_address,
+            etcd_user,
+            etcd_password,
+            etcd_ca,
+            etcd_cert,
+            etcd_key,
+            domain_dir,
+            service_dir,
+        } = self.clone();
+        Options {
+            etcd_address,
+            etcd_user,
+            etcd_password,
+            etcd_ca,
+            etcd_cert,
+            etcd_key,
+            domain_dir,
+            service_dir,
+            ..Options::default()
+        }
+    }
+}
+
+/// What most commands have in common.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Common {
+    /// JSON for programs, instead of text for people
+    #[arg(long)]
+    pub json: bool,
+    /// Where etcd is.
+    #[command(flatten)]
+    pub etcd: EtcdFlags,
+    /// Read options from this TOML file, as the proxy does [env: GOGETA_CONFIG]
+    #[arg(long, value_name = "FILE", help_heading = "etcd")]
+    pub config: Option<PathBuf>,
+}
+
+/// `gogeta route ..`
+#[derive(Debug, Subcommand)]
+pub enum RouteCommand {
+    /// Send a host's requests to a service, or to a fixed URI; type, value and config are written as one
+    #[command(after_help = "Examples:\n  gogeta route set www.example.com service web\n  \
+        gogeta route set '*.example.com' uri https://other.test/base\n  \
+        gogeta route set shop.example.com service shop --config '{\"forceSsl\": true}'\n\n\
+        Exit codes: 0 written; 1 refused, or changed by somebody else; 2 wrong usage, or etcd cannot be used.")]
+    Set(RouteSet),
+    /// Remove a host's route
+    #[command(
+        after_help = "Example:\n  gogeta route rm www.example.com\n\nExit codes: 0 removed; 1 there was \
+        none; 2 wrong usage, or etcd cannot be used."
+    )]
+    Rm(RouteRm),
+    /// Show routes, where they lead, and why
+    #[command(
+        after_help = "Examples:\n  gogeta route ls\n  gogeta route ls www.example.com --json\n\nExit codes: 0 \
+        shown; 1 no such host; 2 wrong usage, or etcd cannot be used."
+    )]
+    Ls(RouteLs),
+}
+
+/// `gogeta route set`
+#[derive(Debug, Args)]
+pub struct RouteSet {
+    /// The host: a name, an address, or a wildcard such as *.example.com
+    pub host: String,
+    /// What it leads to
+    #[arg(value_name = "TYPE", value_parser = ["service", "uri"])]
+    pub kind: String,
+    /// The service's name, or an absolute http or https URI
+    pub value: String,
+    /// The domain's options, as JSON; those that are there stay where this is not given, and '' removes them
+    #[arg(long, value_name = "JSON")]
+    pub config: Option<String>,
+    /// Only where the host has no route yet
+    #[arg(long)]
+    pub create: bool,
+    /// JSON for programs, instead of text for people
+    #[arg(long)]
+    pub json: bool,
+    /// Where etcd is.
+    #[command(flatten)]
+    pub etcd: EtcdFlags,
+}
+
+/// `gogeta route rm`
+#[derive(Debug, Args)]
+pub struct RouteRm {
+    /// The host
+    pub host: String,
+    /// What commands have in common.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `gogeta route ls`
+#[derive(Debug, Args)]
+pub struct RouteLs {
+    /// This host only
+    pub host: Option<String>,
+    /// What commands have in common.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `gogeta service ..`
+#[derive(Debug, Subcommand)]
+pub enum ServiceCommand {
+    /// Show services and their instances
+    #[command(
+        after_help = "Examples:\n  gogeta service ls\n  gogeta service ls web --json\n\nExit codes: 0 shown; 1 no \
+        such service; 2 wrong usage, or etcd cannot be used."
+    )]
+    Ls(ServiceLs),
+    /// Set an instance's location, status and options; all of it is written as one
+    #[command(after_help = "Examples:\n  gogeta service set web 1 --location 10.0.0.5:8080\n  \
+        gogeta service set web 2 --location '[::1]:80' --current started --expected started --alive 1 --weight 2\n\n\
+        Exit codes: 0 written; 1 refused, or changed by somebody else; 2 wrong usage, or etcd cannot be used.")]
+    Set(ServiceSet),
+    /// Show the computed state of instances and why, or set what it is computed from
+    #[command(
+        after_help = "Examples:\n  gogeta service status web\n  gogeta service status web 1 --expected passivated\n\n\
+        Exit codes: 0 shown or written; 1 no such instance; 2 wrong usage, or etcd cannot be used."
+    )]
+    Status(ServiceStatus),
+    /// Remove an instance, or a service with all that it has
+    #[command(
+        after_help = "Examples:\n  gogeta service rm web 2\n  gogeta service rm web\n\nExit codes: 0 removed; 1 \
+        there was none; 2 wrong usage, or etcd cannot be used."
+    )]
+    Rm(ServiceRm),
+}
+
+/// `gogeta service ls`
+#[derive(Debug, Args)]
+pub struct ServiceLs {
+    /// This service only
+    pub name: Option<String>,
+    /// What commands have in common.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// The status keys of an instance.
+#[derive(Debug, Clone, Default, Args)]
+pub struct StatusFlags {
+    /// What it is doing: stopped, starting, started, stopping, passivated
+    #[arg(long, value_name = "STATE", value_parser = ["stopped", "starting", "started", "stopping", "passivated"], hide_possible_values = true)]
+    pub current: Option<String>,
+    /// What it is meant to be doing: stopped, started, passivated
+    #[arg(long, value_name = "STATE", value_parser = ["stopped", "started", "passivated"], hide_possible_values = true)]
+    pub expected: Option<String>,
+    /// Any text while its heart beats; '' for a dead one
+    #[arg(long, value_name = "TEXT")]
+    pub alive: Option<String>,
+}
+
+/// `gogeta service set`
+#[derive(Debug, Args)]
+pub struct ServiceSet {
+    /// The service's name
+    pub name: String,
+    /// The instance's index: any text, a number usually
+    pub index: String,
+    /// Where it listens; [HOST]:PORT for an IPv6 address
+    #[arg(long, value_name = "HOST:PORT")]
+    pub location: Option<String>,
+    /// Its status.
+    #[command(flatten)]
+    pub status: StatusFlags,
+    /// Its share of the requests, 0 to 100
+    #[arg(long, value_name = "N")]
+    pub weight: Option<u8>,
+    /// What /robots.txt is answered with
+    #[arg(long, value_name = "TEXT")]
+    pub robots: Option<String>,
+    /// What commands have in common.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `gogeta service status`
+#[derive(Debug, Args)]
+pub struct ServiceStatus {
+    /// The service's name
+    pub name: String,
+    /// The instance's index; all of them where it is left out
+    pub index: Option<String>,
+    /// Its status.
+    #[command(flatten)]
+    pub status: StatusFlags,
+    /// What commands have in common.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `gogeta service rm`
+#[derive(Debug, Args)]
+pub struct ServiceRm {
+    /// The service's name
+    pub name: String,
+    /// The instance's index; the whole service where it is left out
+    pub index: Option<String>,
+    /// What commands have in common.
+    #[command(flatten)]
+    pub common: Common,
 }

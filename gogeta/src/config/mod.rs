@@ -115,6 +115,17 @@ pub struct Etcd {
     pub service_dir: String,
 }
 
+impl Etcd {
+    /// Where etcd is by these options, for commands: a routes file is for the proxy alone.
+    ///
+    /// # Errors
+    ///
+    /// Names the flag.
+    pub fn of(options: &Options) -> Result<Self, ConfigError> {
+        resolve::etcd(options)
+    }
+}
+
 /// All time-outs.
 #[derive(Debug, Clone)]
 pub struct Timeouts {

@@ -154,6 +154,11 @@ fn source(options: &Options) -> Result<Source, ConfigError> {
         }
         return Ok(Source::File(file.clone()));
     }
+    etcd(options).map(Source::Etcd)
+}
+
+/// Where etcd is, whatever else the options say.
+pub(super) fn etcd(options: &Options) -> Result<Etcd, ConfigError> {
     let endpoints = options.etcd_address.clone().unwrap_or_else(|| vec!["http://127.0.0.1:2379".to_owned()]);
     let endpoints: Vec<String> = endpoints.iter().map(|text| endpoint(text)).collect::<Result<_, _>>()?;
     let user = match (&options.etcd_user, &options.etcd_password) {
@@ -171,14 +176,14 @@ fn source(options: &Options) -> Result<Source, ConfigError> {
         (None, None) => None,
         _ => return Err(ConfigError("--etcd-cert and --etcd-key go together".to_owned())),
     };
-    Ok(Source::Etcd(Etcd {
+    Ok(Etcd {
         endpoints,
         user,
         ca: options.etcd_ca.clone(),
         identity,
         domain_dir: directory("--domain-dir", options.domain_dir.as_deref().unwrap_or("/domains"))?,
         service_dir: directory("--service-dir", options.service_dir.as_deref().unwrap_or("/services"))?,
-    }))
+    })
 }
 
 fn endpoint(text: &str) -> Result<String, ConfigError> {

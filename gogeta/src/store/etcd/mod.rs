@@ -10,6 +10,7 @@ mod backoff;
 mod connect;
 mod follow;
 mod snapshot;
+pub mod tree;
 mod watch;
 mod write;
 

@@ -1,0 +1,37 @@
+//! The commands beside serving: each talks to etcd (or a file), says what it did, and ends with a code.
+//!
+//! Exit codes: 0 where it is done or so; 1 where it is not, or was refused; 2 where what was given is wrong, or etcd
+//! cannot be used. Standard output has the answer and nothing else: a table for people, JSON with `--json`.
+//!
+//! - [`context`]: where etcd is, and why a command failed
+//! - [`output`]: tables, colours, JSON
+//! - [`routes`]: etcd's keys as a route table, for those that show states
+
+mod context;
+mod output;
+mod route;
+mod routes;
+mod service;
+
+pub use context::Failure;
+
+use crate::cli::{Cli, Command};
+
+/// Runs a command to its end, and gives its exit code.
+///
+/// # Errors
+///
+/// [`Failure`], which has a code too.
+pub fn run(cli: &Cli, command: &Command) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::No(format!("cannot start a runtime: {error}")))?;
+    runtime.block_on(async {
+        match command {
+            Command::Demo(_) => Err(Failure::Usage("the demo is no command of etcd's".to_owned())),
+            Command::Route(command) => route::run(cli, command).await,
+            Command::Service(command) => service::run(cli, command).await,
+        }
+    })
+}
