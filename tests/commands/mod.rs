@@ -1,5 +1,7 @@
 //! The commands beside serving, over a real etcd: what they write, what they say, and how they end.
 
+mod check;
+mod export_import;
 mod flags;
 mod route;
 mod service;

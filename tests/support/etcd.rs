@@ -1,5 +1,6 @@
 //! A real etcd of one member, spoken to by its JSON gateway.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -94,6 +95,34 @@ impl Etcd {
         self.call("kv/put", &json!({ "key": encode(key), "value": encode(value) })).await;
     }
 
+    pub(crate) async fn put_bytes(&self, key: &str, value: &[u8]) {
+        self.call("kv/put", &json!({ "key": encode(key), "value": encode(value) })).await;
+    }
+
+    /// Puts a key under a lease of its own, of so many seconds; gives the lease.
+    pub(crate) async fn lease(&self, key: &str, value: &str, seconds: u64) -> Value {
+        let lease = self.call("lease/grant", &json!({ "TTL": seconds })).await["ID"].take();
+        self.call("kv/put", &json!({ "key": encode(key), "value": encode(value), "lease": lease })).await;
+        lease
+    }
+
+    /// All keys, and their values as they are.
+    pub(crate) async fn all(&self) -> BTreeMap<String, Vec<u8>> {
+        let value = |pair: &Value| decode(pair["value"].as_str().unwrap_or(""));
+        self.pairs().await.iter().map(|pair| (key_of(pair), value(pair))).collect()
+    }
+
+    /// All keys, and when each was last written.
+    pub(crate) async fn all_revisions(&self) -> BTreeMap<String, i64> {
+        let revision = |pair: &Value| pair["mod_revision"].as_str().and_then(|text| text.parse().ok());
+        self.pairs().await.iter().map(|pair| (key_of(pair), revision(pair).unwrap_or(0))).collect()
+    }
+
+    pub(crate) async fn current_revision(&self) -> i64 {
+        let answer = self.call("kv/range", &json!({ "key": encode("/") })).await;
+        answer["header"]["revision"].as_str().and_then(|text| text.parse().ok()).expect("a revision")
+    }
+
     pub(crate) async fn del(&self, key: &str) {
         self.call("kv/deleterange", &json!({ "key": encode(key) })).await;
     }
@@ -179,6 +208,15 @@ impl Etcd {
         self.txn(&ops).await;
     }
 
+    async fn pairs(&self) -> Vec<Value> {
+        let mut answer =
+            self.call("kv/range", &json!({ "key": encode("/"), "range_end": encode("0") })).await;
+        match answer["kvs"].take() {
+            Value::Array(pairs) => pairs,
+            _ => vec![],
+        }
+    }
+
     async fn pair(&self, key: &str) -> Option<Value> {
         let mut answer = self.call("kv/range", &json!({ "key": encode(key) })).await;
         answer["kvs"].as_array_mut()?.pop()
@@ -204,6 +242,10 @@ impl Etcd {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
         kill_process(pid, signal).expect("the signal is sent");
     }
+}
+
+fn key_of(pair: &Value) -> String {
+    String::from_utf8_lossy(&decode(pair["key"].as_str().unwrap_or(""))).into_owned()
 }
 
 /// An instance's location on this machine, as in its key.

@@ -18,6 +18,28 @@ pub enum Command {
     /// List, set and remove instances of services, and their status.
     #[command(subcommand)]
     Service(ServiceCommand),
+    /// Look for mistakes in everything that etcd or a routes file has
+    #[command(after_help = "Examples:\n  gogeta check\n  gogeta check --routes routes.toml --strict\n  \
+        gogeta check --json | jq -r '.findings[].key'\n\n\
+        Exit codes: 0 all is good; 1 there is a mistake; 2 wrong usage, or etcd or the file cannot be read.")]
+    Check(CheckOptions),
+    /// Write everything that etcd has as a routes file
+    #[command(
+        after_help = "Examples:\n  gogeta export -o routes.toml\n  gogeta export | diff routes.toml -\n\n\
+        What the proxy's form of a routes file has no word for is kept under [other]. Keys under a lease are left\n\
+        out, and counted: whoever keeps the lease writes them, and without it they would stay for ever.\n\n\
+        Exit codes: 0 all is written; 1 it is not; 2 wrong usage, or etcd cannot be used."
+    )]
+    Export(ExportOptions),
+    /// Write what a routes file has to etcd, each domain and each instance as one
+    #[command(
+        after_help = "Examples:\n  gogeta import routes.toml --dry-run\n  gogeta import routes.toml --prune\n  \
+        gogeta export --etcd-address http://a:2379 | gogeta import - --etcd-address http://b:2379\n\n\
+        What is there already is not written again, and keys under a lease are left alone.\n\n\
+        Exit codes: 0 done; 1 the file is wrong, or somebody changed something meanwhile; 2 wrong usage, or etcd\n\
+        cannot be used."
+    )]
+    Import(ImportOptions),
 }
 
 /// The flags of `gogeta demo`.
@@ -267,6 +289,50 @@ pub struct ServiceRm {
     pub name: String,
     /// The instance's index; the whole service where it is left out
     pub index: Option<String>,
+    /// What commands have in common.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `gogeta check`
+#[derive(Debug, Args)]
+pub struct CheckOptions {
+    /// Look at this routes file instead of etcd
+    #[arg(long, value_name = "FILE")]
+    pub routes: Option<PathBuf>,
+    /// Warnings count as mistakes
+    #[arg(long)]
+    pub strict: bool,
+    /// What commands have in common.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `gogeta export`
+#[derive(Debug, Args)]
+pub struct ExportOptions {
+    /// Write to this file, in one step
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Keys under a lease, too
+    #[arg(long)]
+    pub leased: bool,
+    /// What commands have in common.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `gogeta import`
+#[derive(Debug, Args)]
+pub struct ImportOptions {
+    /// The routes file; - for standard input
+    pub file: PathBuf,
+    /// Remove what the file does not have: of gogeta's own keys, those without a lease
+    #[arg(long)]
+    pub prune: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// What commands have in common.
     #[command(flatten)]
     pub common: Common,

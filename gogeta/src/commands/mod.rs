@@ -7,7 +7,11 @@
 //! - [`output`]: tables, colours, JSON
 //! - [`routes`]: etcd's keys as a route table, for those that show states
 
+mod check;
 mod context;
+mod document;
+mod export;
+mod import;
 mod output;
 mod route;
 mod routes;
@@ -31,6 +35,9 @@ pub fn run(cli: &Cli, command: &Command) -> Result<u8, Failure> {
         match command {
             Command::Demo(_) => Err(Failure::Usage("the demo is no command of etcd's".to_owned())),
             Command::Route(command) => route::run(cli, command).await,
+            Command::Check(options) => check::run(cli, options).await,
+            Command::Export(options) => export::run(cli, options).await,
+            Command::Import(options) => import::run(cli, options).await,
             Command::Service(command) => service::run(cli, command).await,
         }
     })

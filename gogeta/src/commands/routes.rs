@@ -37,8 +37,22 @@ pub(super) fn service(view: View, name: &str) -> Option<ServiceView> {
 pub(super) fn host(text: &str) -> Result<String, Failure> {
     match host::parse_pattern(text) {
         Ok(host) => Ok(host.into_owned()),
-        Err(error) => Err(Failure::Usage(format!("{text:?} is no host: {error}"))),
+        Err(_) => Err(Failure::Usage(bad_host(text).unwrap_or_default())),
     }
+}
+
+/// What is wrong with a host, if it is none.
+pub(super) fn bad_host(text: &str) -> Option<String> {
+    let error = host::parse_pattern(text).err()?;
+    if text.contains('*') {
+        return Some(format!(
+            "{text:?} is no host: a wildcard is the whole first label, as in *.example.com"
+        ));
+    }
+    if host::parse(text).is_ok_and(|parsed| parsed.port.is_some()) {
+        return Some(format!("{text:?} has a port; a host's key has none, and is for all ports"));
+    }
+    Some(format!("{text:?} is no host: {error}"))
 }
 
 /// A service's name or an index as it stands in keys: one part of them.

@@ -57,6 +57,9 @@ pub enum FileError {
 struct Routes {
     domains: BTreeMap<Spanned<String>, Domain>,
     services: BTreeMap<String, BTreeMap<String, Instance>>,
+    /// What `gogeta export` found beside gogeta's own keys, and keeps for `gogeta import`.
+    #[serde(rename = "other")]
+    _other: Option<toml::Table>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -65,16 +68,21 @@ struct Domain {
     #[serde(rename = "type")]
     kind: Option<Spanned<String>>,
     value: Option<Spanned<String>>,
-    config: Option<Spanned<toml::Table>>,
+    config: Option<Spanned<toml::Value>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Instance {
-    location: Option<Spanned<toml::Table>>,
+    location: Option<Spanned<toml::Value>>,
     status: Status,
-    config: Option<Spanned<toml::Table>>,
-    domain: Option<String>,
+    config: Option<Spanned<toml::Value>>,
+    /// For people.
+    #[serde(rename = "domain")]
+    _domain: Option<String>,
+    /// From an export; nobody reads it.
+    #[serde(rename = "lastAccess")]
+    _last_access: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -120,7 +128,7 @@ fn parse(file: &Path, text: &str) -> Result<Event, FileError> {
         let key = |field| Key::Domain { host: host.clone(), field };
         entries.text(key(DomainField::Type), domain.kind);
         entries.text(key(DomainField::Value), domain.value);
-        entries.table(key(DomainField::Config), domain.config);
+        entries.object(key(DomainField::Config), domain.config).map_err(wrong)?;
     }
     for (service, instances) in routes.services {
         for (index, instance) in instances {
@@ -129,11 +137,11 @@ fn parse(file: &Path, text: &str) -> Result<Event, FileError> {
                 index: index.as_str().into(),
                 field,
             };
-            entries.table(key(InstanceField::Location), instance.location);
+            entries.object(key(InstanceField::Location), instance.location).map_err(wrong)?;
             entries.text(key(InstanceField::Current), instance.status.current);
             entries.text(key(InstanceField::Expected), instance.status.expected);
             entries.text(key(InstanceField::Alive), instance.status.alive);
-            entries.table(key(InstanceField::Config), instance.config);
+            entries.object(key(InstanceField::Config), instance.config).map_err(wrong)?;
         }
     }
     let Entries { entries, lines, .. } = entries;
@@ -159,12 +167,25 @@ impl Entries<'_> {
         }
     }
 
-    fn table(&mut self, key: Key, value: Option<Spanned<toml::Table>>) {
-        if let Some(value) = value {
-            self.lines.insert(key.clone(), self.line(value.span().start));
-            // The values of such keys are JSON in etcd, and read as such.
-            self.entries.push((key, serde_json::to_vec(value.get_ref()).unwrap_or_default()));
-        }
+    /// The values of such keys are JSON in etcd, and read as such: a table, or a text that is JSON already.
+    fn object(&mut self, key: Key, value: Option<Spanned<toml::Value>>) -> Result<(), String> {
+        let Some(value) = value else { return Ok(()) };
+        let line = self.line(value.span().start);
+        let json = match value.get_ref() {
+            toml::Value::Table(table) => serde_json::to_vec(table).ok(),
+            toml::Value::String(text) => {
+                let is_object = serde_json::from_str::<serde_json::Map<_, _>>(text).is_ok();
+                is_object.then(|| text.clone().into_bytes())
+            }
+            _ => None,
+        };
+        let wrong = || {
+            format!("line {line}: {} is neither a table nor a text that holds a JSON object", path_of(&key))
+        };
+        let json = json.ok_or_else(wrong)?;
+        self.lines.insert(key.clone(), line);
+        self.entries.push((key, json));
+        Ok(())
     }
 }
 
@@ -372,6 +393,8 @@ mod tests {
         expected.sort();
         assert_eq!(found, expected);
         assert_eq!(entries(""), Ok(vec![]));
+        let exported = "[services.a.1]\nlocation = '{ \"host\": \"a\" }'\nlastAccess = \"x\"\n[other.domains]\n\"a/b\" = \"c\"\n";
+        assert_eq!(entries(exported), Ok(vec!["/services/a/1/location={ \"host\": \"a\" }".to_owned()]));
     }
 
     #[test]
