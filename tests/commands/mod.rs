@@ -3,6 +3,7 @@
 mod check;
 mod export_import;
 mod flags;
+mod register;
 mod route;
 mod service;
 

@@ -241,6 +241,15 @@ impl Builder {
         }
     }
 
+    /// Starts a command that goes on, and waits for nothing.
+    pub(crate) fn spawn(self) -> Gogeta {
+        let log = std::fs::File::create(log_file(&self.directory)).expect("the log is made");
+        let child = self.command().stderr(log).spawn().expect("gogeta starts");
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let pid = child.id().expect("it runs");
+        Gogeta { proxy: nowhere, admin: nowhere, child, pid, directory: self.directory }
+    }
+
     /// Runs it to its end: for starts that must fail, and commands.
     pub(crate) async fn run(self) -> Output {
         let output = self.command().stderr(Stdio::piped()).output();

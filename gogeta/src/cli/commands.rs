@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::Options;
+use crate::config::Seconds;
 
 /// What gogeta can do besides serving.
 #[derive(Debug, Subcommand)]
@@ -40,6 +41,15 @@ pub enum Command {
         cannot be used."
     )]
     Import(ImportOptions),
+    /// Keep an instance in etcd for as long as it runs: this command, or the one that it starts
+    #[command(after_help = "Examples:\n  gogeta register web 1 --location 10.0.0.5:8080\n  \
+        gogeta register web 1 --location 10.0.0.5:8080 --ttl 10s -- /usr/bin/server --port 8080\n\n\
+        All keys are under one lease. With a command, status/current is starting until its port takes connections;\n\
+        TERM, INT and HUP are passed on to it, and when it ends the keys go at once. status/expected is set to started\n\
+        where nobody has set it for good.\n\n\
+        Exit codes: that of the command, 128 and the signal that ended it, 127 or 126 where it cannot be started; \
+        without a command 0; 2 wrong usage, or etcd cannot be used.")]
+    Register(RegisterOptions),
 }
 
 /// The flags of `gogeta demo`.
@@ -336,4 +346,31 @@ pub struct ImportOptions {
     /// What commands have in common.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// `gogeta register`
+#[derive(Debug, Args)]
+pub struct RegisterOptions {
+    /// The service's name
+    pub service: String,
+    /// The instance's index: any text, a number usually
+    pub index: String,
+    /// Where it listens, as gogeta reaches it; [HOST]:PORT for an IPv6 address
+    #[arg(long, value_name = "HOST:PORT")]
+    pub location: String,
+    /// The keys stay so long if this command dies without a word; it is kept alive three times as often
+    #[arg(long, value_name = "TIME", default_value = "15s")]
+    pub ttl: Seconds,
+    /// A host to note beside it, for people; `gogeta route set` makes routes
+    #[arg(long, value_name = "HOST")]
+    pub domain: Option<String>,
+    /// The command to start and register
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// Where etcd is.
+    #[command(flatten)]
+    pub etcd: EtcdFlags,
+    /// Read options from this TOML file, as the proxy does [env: GOGETA_CONFIG]
+    #[arg(long, value_name = "FILE", help_heading = "etcd")]
+    pub config: Option<PathBuf>,
 }

@@ -13,6 +13,7 @@ mod document;
 mod export;
 mod import;
 mod output;
+mod register;
 mod route;
 mod routes;
 mod service;
@@ -38,6 +39,7 @@ pub fn run(cli: &Cli, command: &Command) -> Result<u8, Failure> {
             Command::Check(options) => check::run(cli, options).await,
             Command::Export(options) => export::run(cli, options).await,
             Command::Import(options) => import::run(cli, options).await,
+            Command::Register(options) => register::run(cli, options).await,
             Command::Service(command) => service::run(cli, command).await,
         }
     })

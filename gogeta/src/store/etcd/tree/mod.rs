@@ -1,5 +1,7 @@
 //! etcd as commands see it: keys and values as they are, read at one revision and written as one.
 
+mod lease;
+
 use etcd_client::{
     Client, Compare, CompareOp, DeleteOptions, GetOptions, PutOptions, ResponseHeader, Txn, TxnOp,
     TxnOpResponse,
