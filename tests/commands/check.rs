@@ -40,7 +40,7 @@ async fn each_mistake_names_its_key() {
 async fn warnings_count_only_where_one_is_strict() {
     let Some(etcd) = Etcd::start().await else { return };
     etcd.put("/domains/a.test/type", "service").await;
-    run(&etcd, "check").await.well(&["warning", "/domains/a.test/type", "1 warnings"]);
+    run(&etcd, "check").await.well(&["warning", "/domains/a.test/type", "1 warning in 1 key"]);
     assert_eq!(run(&etcd, "check --strict").await.code, Some(1));
 }
 

@@ -104,7 +104,7 @@ async fn what_would_be_done_and_what_is_pruned() {
         ],
         "others' keys and those under a lease stay"
     );
-    run(&etcd, "export").await.badly(0, &["1 keys under a lease"]);
+    run(&etcd, "export").await.badly(0, &["1 key under a lease"]);
     run(&etcd, "export --leased").await.well(&["alive"]);
 }
 

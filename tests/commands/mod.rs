@@ -6,6 +6,8 @@ mod flags;
 mod register;
 mod route;
 mod service;
+mod wait;
+mod watch;
 
 use crate::support::etcd::Etcd;
 use crate::support::gogeta::{Gogeta, Said};

@@ -126,6 +126,17 @@ impl Gogeta {
         read_log(&self.directory)
     }
 
+    /// What a command that goes on has said on standard output so far, in whole lines.
+    pub(crate) fn said(&self) -> String {
+        whole_lines(&out_file(&self.directory))
+    }
+
+    /// What it said, as JSON.
+    #[track_caller]
+    pub(crate) fn said_json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.said()).unwrap_or_else(|error| panic!("no JSON, {error}: {}", self.said()))
+    }
+
     /// The log's lines that have the text.
     pub(crate) fn lines_with(&self, text: &str) -> Vec<String> {
         self.log().lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
@@ -244,7 +255,8 @@ impl Builder {
     /// Starts a command that goes on, and waits for nothing.
     pub(crate) fn spawn(self) -> Gogeta {
         let log = std::fs::File::create(log_file(&self.directory)).expect("the log is made");
-        let child = self.command().stderr(log).spawn().expect("gogeta starts");
+        let out = std::fs::File::create(out_file(&self.directory)).expect("the file is made");
+        let child = self.command().stdout(out).stderr(log).spawn().expect("gogeta starts");
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let pid = child.id().expect("it runs");
         Gogeta { proxy: nowhere, admin: nowhere, child, pid, directory: self.directory }
@@ -313,11 +325,19 @@ fn log_file(directory: &TempDir) -> PathBuf {
     directory.path().join("gogeta.log")
 }
 
+fn out_file(directory: &TempDir) -> PathBuf {
+    directory.path().join("out")
+}
+
 fn read_log(directory: &TempDir) -> String {
-    std::fs::read(log_file(directory)).map_or_else(
+    whole_lines(&log_file(directory))
+}
+
+fn whole_lines(file: &Path) -> String {
+    std::fs::read(file).map_or_else(
         |_| String::new(),
         |bytes| {
-            // Whole lines only: the last one may be half written.
+            // The last one may be half written.
             let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
             String::from_utf8_lossy(&bytes[..end]).into_owned()
         },

@@ -50,6 +50,22 @@ pub enum Command {
         Exit codes: that of the command, 128 and the signal that ended it, 127 or 126 where it cannot be started; \
         without a command 0; 2 wrong usage, or etcd cannot be used.")]
     Register(RegisterOptions),
+    /// Wait until the running gogetas have applied a revision, or until a host is in a state
+    #[command(
+        after_help = "Examples:\n  gogeta wait --revision \"$(gogeta route set a.test service web --json | jq .revision)\"\n  \
+        gogeta wait a.test started --timeout 1m\n\n\
+        Each gogeta publishes what it has applied below <publish-dir>/applied/. A host's state is that of its best\n\
+        instance; started is also true of a host that goes to a URI.\n\n\
+        Exit codes: 0 it is so; 1 it was not within --timeout; 2 wrong usage, or etcd cannot be used."
+    )]
+    Wait(WaitOptions),
+    /// Show changes as they happen
+    #[command(
+        after_help = "Examples:\n  gogeta watch\n  gogeta watch /services/web/ --json | jq -r .key\n\n\
+        It goes on when etcd is back, from the change where it stopped, and says so.\n\n\
+        Exit codes: 2 wrong usage, or etcd cannot be used from the start; else it runs until a signal ends it."
+    )]
+    Watch(WatchOptions),
 }
 
 /// The flags of `gogeta demo`.
@@ -373,4 +389,40 @@ pub struct RegisterOptions {
     /// Read options from this TOML file, as the proxy does [env: GOGETA_CONFIG]
     #[arg(long, value_name = "FILE", help_heading = "etcd")]
     pub config: Option<PathBuf>,
+}
+
+/// `gogeta wait`
+#[derive(Debug, Args)]
+pub struct WaitOptions {
+    /// The host to wait for
+    #[arg(conflicts_with = "revision", requires = "state")]
+    pub host: Option<String>,
+    /// The state that it must have: started, starting, passivated, stopped, error, uri, or unknown for no route
+    #[arg(value_parser = ["started", "starting", "passivated", "stopped", "error", "uri", "unknown"], hide_possible_values = true)]
+    pub state: Option<String>,
+    /// Wait until this revision of etcd is applied
+    #[arg(long, value_name = "N")]
+    pub revision: Option<i64>,
+    /// By so many gogetas [default: all that are alive, and one at least]
+    #[arg(long, value_name = "K")]
+    pub count: Option<usize>,
+    /// Wait so long
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    pub timeout: Seconds,
+    /// Where gogetas publish what they have applied
+    #[arg(long, value_name = "DIR", env = "GOGETA_PUBLISH_DIR", default_value = "/gogeta")]
+    pub publish_dir: String,
+    /// What commands have in common.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `gogeta watch`
+#[derive(Debug, Args)]
+pub struct WatchOptions {
+    /// Keys that begin with this [default: those of domains and services]
+    pub prefix: Option<String>,
+    /// What commands have in common.
+    #[command(flatten)]
+    pub common: Common,
 }

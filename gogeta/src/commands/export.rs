@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::document::{self, Entry};
-use super::output::{note, say, say_json};
+use super::output::{count, note, say, say_json};
 use super::{Failure, context};
 use crate::cli::{Cli, ExportOptions};
 
@@ -17,7 +17,8 @@ pub(super) async fn run(cli: &Cli, options: &ExportOptions) -> Result<u8, Failur
     let pairs = snapshot.pairs.into_iter().filter(|pair| options.leased || pair.lease == 0);
     let entries: Vec<Entry> = pairs.map(Entry::from).collect();
     if entries.len() < all {
-        note(&format!("{} keys under a lease are left out (--leased)", all - entries.len()));
+        let leased = count(all - entries.len(), "key under a lease is", "keys under a lease are");
+        note(&format!("{leased} left out (--leased)"));
     }
     let (text, left_out) = document::write(tree.space(), &entries);
     for key in &left_out {
@@ -31,7 +32,7 @@ pub(super) async fn run(cli: &Cli, options: &ExportOptions) -> Result<u8, Failur
                 .map_err(|error| Failure::No(format!("cannot write {}: {error}", file.display())))?;
             match options.common.json {
                 true => say_json(&json!({ "revision": revision, "keys": entries.len() }))?,
-                false => say(&format!("{} keys at revision {revision}\n", entries.len()))?,
+                false => say(&format!("{} at revision {revision}\n", count(entries.len(), "key", "keys")))?,
             }
         }
         None if options.common.json => say_json(&json!({ "revision": revision, "keys": json_of(&entries) }))?,

@@ -17,6 +17,8 @@ mod register;
 mod route;
 mod routes;
 mod service;
+mod wait;
+mod watch;
 
 pub use context::Failure;
 
@@ -41,6 +43,8 @@ pub fn run(cli: &Cli, command: &Command) -> Result<u8, Failure> {
             Command::Import(options) => import::run(cli, options).await,
             Command::Register(options) => register::run(cli, options).await,
             Command::Service(command) => service::run(cli, command).await,
+            Command::Wait(options) => wait::run(cli, options).await,
+            Command::Watch(options) => watch::run(cli, options).await,
         }
     })
 }

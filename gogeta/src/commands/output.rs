@@ -139,6 +139,11 @@ pub(super) fn note(text: &str) {
     eprintln!("gogeta: {text}");
 }
 
+/// A number of things.
+pub(super) fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

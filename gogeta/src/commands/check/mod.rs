@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::document::{self, Entry, Mistake};
-use super::output::{Table, Tone, coloured, say, say_json};
+use super::output::{Table, Tone, coloured, count, say, say_json};
 use super::{Failure, context};
 use crate::cli::{CheckOptions, Cli, Options};
 use crate::routes::key::KeySpace;
@@ -132,7 +132,8 @@ pub(super) async fn run(cli: &Cli, options: &CheckOptions) -> Result<u8, Failure
     if !found.is_empty() {
         say(&table.text(coloured()))?;
     }
-    say(&format!("{what}: {errors} errors, {warnings} warnings in {keys} keys\n"))?;
+    let (errors, warnings) = (count(errors, "error", "errors"), count(warnings, "warning", "warnings"));
+    say(&format!("{what}: {errors}, {warnings} in {}\n", count(keys, "key", "keys")))?;
     Ok(code)
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::document;
-use super::output::{Tone, clean, coloured, note, paint, say, say_json};
+use super::output::{Tone, clean, coloured, count, note, paint, say, say_json};
 use super::{Failure, context};
 use crate::cli::{Cli, ImportOptions};
 use crate::store::etcd::Reason;
@@ -35,7 +35,9 @@ pub(super) async fn run(cli: &Cli, options: &ImportOptions) -> Result<u8, Failur
     let snapshot = tree.read_all().await.map_err(Failure::Etcd)?;
     let plan = plan::plan(tree.space(), &document.entries, &snapshot.pairs, options.prune);
     if plan.leased > 0 {
-        note(&format!("{} keys under a lease differ, and are left alone", plan.leased));
+        let leased =
+            count(plan.leased, "key under a lease differs, and is", "keys under a lease differ, and are");
+        note(&format!("{leased} left alone"));
     }
     if options.dry_run && !options.common.json {
         say(&listed(&plan))?;

@@ -1,11 +1,14 @@
 //! etcd as commands see it: keys and values as they are, read at one revision and written as one.
 
 mod lease;
+mod watch;
 
 use etcd_client::{
     Client, Compare, CompareOp, DeleteOptions, GetOptions, PutOptions, ResponseHeader, Txn, TxnOp,
     TxnOpResponse,
 };
+
+pub use watch::{Ended, Happened, Watch};
 
 use super::connect::{connect, in_time};
 use super::{Reason, end_of};
@@ -102,16 +105,26 @@ impl Tree {
     }
 
     async fn try_open(etcd: &Etcd, address: &str, space: &KeySpace) -> Result<Self, Reason> {
-        let mut client = connect(etcd, address).await?;
+        let mut tree = Self { client: connect(etcd, address).await?, space: space.clone() };
         // Nothing has been sent so far: a connection is made when something asks for it.
-        let options = GetOptions::new().with_limit(1).with_keys_only();
-        in_time(client.get(space.domains(), Some(options))).await?;
-        Ok(Self { client, space: space.clone() })
+        tree.revision().await?;
+        Ok(tree)
     }
 
     /// The directories of what is ours.
     pub fn space(&self) -> &KeySpace {
         &self.space
+    }
+
+    /// etcd's revision.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be had.
+    pub async fn revision(&mut self) -> Result<i64, Reason> {
+        let options = GetOptions::new().with_limit(1).with_keys_only();
+        let answer = in_time(self.client.get(self.space.domains(), Some(options))).await?;
+        Ok(answer.header().map_or(0, ResponseHeader::revision))
     }
 
     /// Everything below both directories.
@@ -130,7 +143,16 @@ impl Tree {
     ///
     /// Why it cannot be had.
     pub async fn read(&mut self, directories: &[&str]) -> Result<Snapshot, Reason> {
-        let mut snapshot = Snapshot::default();
+        self.read_at(directories, 0).await
+    }
+
+    /// The same as it was at a revision; 0 is now.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be had.
+    pub async fn read_at(&mut self, directories: &[&str], revision: i64) -> Result<Snapshot, Reason> {
+        let mut snapshot = Snapshot { revision, ..Snapshot::default() };
         for directory in directories {
             let mut from = directory.as_bytes().to_vec();
             let end = end_of(directory);
