@@ -3,6 +3,7 @@
 mod check;
 mod export_import;
 mod flags;
+mod paperwork;
 mod register;
 mod route;
 mod service;

@@ -66,6 +66,19 @@ pub enum Command {
         Exit codes: 2 wrong usage, or etcd cannot be used from the start; else it runs until a signal ends it."
     )]
     Watch(WatchOptions),
+    /// Write a shell's completions to standard output
+    #[command(after_help = "Examples:\n  gogeta completions bash > /etc/bash_completion.d/gogeta\n  \
+        gogeta completions zsh > \"${fpath[1]}/_gogeta\"")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual: all pages into a directory, or the first one to standard output
+    #[command(after_help = "Examples:\n  gogeta man | man -l -\n  gogeta man /usr/local/share/man/man1")]
+    Man {
+        /// The directory; it is made where it is not there
+        directory: Option<PathBuf>,
+    },
 }
 
 /// The flags of `gogeta demo`.

@@ -13,6 +13,7 @@ mod document;
 mod export;
 mod import;
 mod output;
+mod paperwork;
 mod register;
 mod route;
 mod routes;
@@ -41,6 +42,8 @@ pub fn run(cli: &Cli, command: &Command) -> Result<u8, Failure> {
             Command::Check(options) => check::run(cli, options).await,
             Command::Export(options) => export::run(cli, options).await,
             Command::Import(options) => import::run(cli, options).await,
+            Command::Completions { shell } => paperwork::completions(*shell),
+            Command::Man { directory } => paperwork::man(directory.as_deref()),
             Command::Register(options) => register::run(cli, options).await,
             Command::Service(command) => service::run(cli, command).await,
             Command::Wait(options) => wait::run(cli, options).await,
