@@ -65,3 +65,22 @@ async fn a_wrong_password_is_told_once_and_ends_nothing() {
     assert_eq!(get(gogeta.proxy, "a.test", "/").await.status, 503);
     assert_eq!(gogeta.log().matches("authentication failed").count(), 1, "{}", gogeta.log());
 }
+
+#[tokio::test]
+async fn commands_need_no_more_than_the_two_directories() {
+    let Some(etcd) = guarded().await else { return };
+    let user = |password: &'static str, line: &'static str| {
+        let builder = Gogeta::etcd(&etcd).env("GOGETA_ETCD_USER", "gogeta");
+        builder.env("GOGETA_ETCD_PASSWORD", password).command_line(line)
+    };
+    let watch =
+        Gogeta::etcd(&etcd).args(["--etcd-user", "gogeta", "--etcd-password", "secret", "watch"]).spawn();
+    watch.log_has("watching").await;
+    user("secret", "route set a.test service web").await.well(&[]);
+    user("secret", "service set web 1 --location a:1").await.well(&[]);
+    user("secret", "check").await.well(&["0 errors"]);
+    user("secret", "export").await.well(&["[services.web.1]"]);
+    until("it is seen", async || watch.said().contains("/services/web/1/location").then_some(())).await;
+    user("wrong", "route ls").await.badly(2, &["authentication failed"]);
+    user("secret", "wait --revision 1 --timeout 1s").await.badly(1, &["permission denied"]);
+}

@@ -27,7 +27,7 @@ pub enum Command {
     /// Write everything that etcd has as a routes file
     #[command(
         after_help = "Examples:\n  gogeta export -o routes.toml\n  gogeta export | diff routes.toml -\n\n\
-        What the proxy's form of a routes file has no word for is kept under [other]. Keys under a lease are left\n\
+        What the proxy's form of a routes file has no word for is kept under [other]. Keys under a lease are left \
         out, and counted: whoever keeps the lease writes them, and without it they would stay for ever.\n\n\
         Exit codes: 0 all is written; 1 it is not; 2 wrong usage, or etcd cannot be used."
     )]
@@ -37,15 +37,15 @@ pub enum Command {
         after_help = "Examples:\n  gogeta import routes.toml --dry-run\n  gogeta import routes.toml --prune\n  \
         gogeta export --etcd-address http://a:2379 | gogeta import - --etcd-address http://b:2379\n\n\
         What is there already is not written again, and keys under a lease are left alone.\n\n\
-        Exit codes: 0 done; 1 the file is wrong, or somebody changed something meanwhile; 2 wrong usage, or etcd\n\
+        Exit codes: 0 done; 1 the file is wrong, or somebody changed something meanwhile; 2 wrong usage, or etcd \
         cannot be used."
     )]
     Import(ImportOptions),
     /// Keep an instance in etcd for as long as it runs: this command, or the one that it starts
     #[command(after_help = "Examples:\n  gogeta register web 1 --location 10.0.0.5:8080\n  \
         gogeta register web 1 --location 10.0.0.5:8080 --ttl 10s -- /usr/bin/server --port 8080\n\n\
-        All keys are under one lease. With a command, status/current is starting until its port takes connections;\n\
-        TERM, INT and HUP are passed on to it, and when it ends the keys go at once. status/expected is set to started\n\
+        All keys are under one lease. With a command, status/current is starting until its port takes connections; \
+        TERM, INT and HUP are passed on to it, and when it ends the keys go at once. status/expected is set to started \
         where nobody has set it for good.\n\n\
         Exit codes: that of the command, 128 and the signal that ended it, 127 or 126 where it cannot be started; \
         without a command 0; 2 wrong usage, or etcd cannot be used.")]

@@ -22,7 +22,7 @@ pub use options::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverTy
     after_help = "Every flag has an environment variable (GOGETA_LISTEN, ..) and a key of the same name \
     in the file that --config names.\nA flag goes before the environment, that before the file, and that \
     before the default.\nThe original's spelling works too: gogeta -etcdAddress=http://127.0.0.1:2379 \
-    -resolverType Env -port 7777"
+    -resolverType Env -port 7777\nCommands have helps with examples of their own: gogeta route set --help"
 )]
 pub struct Cli {
     /// What to do; serves where nothing else is said.

@@ -74,7 +74,7 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().flat_map(shown).collect())
 }
 
-/// Rows below a head, each column as wide as it must be.
+/// Rows below a head, each column as wide as it must be; one that is empty is left out.
 pub(super) struct Table {
     head: Vec<&'static str>,
     rows: Vec<Vec<(String, Tone)>>,
@@ -91,18 +91,19 @@ impl Table {
 
     /// The table as text.
     pub(super) fn text(&self, coloured: bool) -> String {
-        let mut widths: Vec<usize> = self.head.iter().map(|text| text.len()).collect();
-        for row in &self.rows {
-            for (width, (text, _)) in widths.iter_mut().zip(row) {
-                *width = text.chars().count().max(*width);
-            }
-        }
+        let longest = |column: usize| self.rows.iter().map(|row| row[column].0.chars().count()).max();
+        let widths = self.head.iter().enumerate().map(|(column, head)| match longest(column) {
+            Some(0) => None,
+            width => Some(width.unwrap_or(0).max(head.len())),
+        });
+        let widths: Vec<Option<usize>> = widths.collect();
         let mut out = String::new();
         let head = self.head.iter().map(|text| ((*text).to_owned(), Tone::Faint)).collect();
         for row in std::iter::once(&head).chain(&self.rows) {
             let mut line = String::new();
             let mut gap = 0;
             for ((text, tone), width) in row.iter().zip(&widths) {
+                let Some(width) = width else { continue };
                 if !text.is_empty() {
                     let _ = write!(line, "{:gap$}{}", "", paint(text, *tone, coloured));
                     gap = 0;
@@ -150,9 +151,9 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_colours_do_not_count() {
-        let mut table = Table::new(["A", "LONG"]);
-        table.row([("first", Tone::Good), ("", Tone::Plain)]);
-        table.row([("\u{fc}", Tone::Bad), ("x\ny", Tone::Plain)]);
+        let mut table = Table::new(["A", "EMPTY", "LONG"]);
+        table.row([("first", Tone::Good), ("", Tone::Plain), ("", Tone::Plain)]);
+        table.row([("\u{fc}", Tone::Bad), ("", Tone::Plain), ("x\ny", Tone::Plain)]);
         assert_eq!(table.text(false), "A      LONG\nfirst\n\u{fc}      x\\ny\n");
         let plain = table.text(true).replace("\x1b[32m", "").replace("\x1b[31m", "").replace("\x1b[2m", "");
         assert_eq!(plain.replace("\x1b[0m", ""), table.text(false));

@@ -115,7 +115,7 @@ pub(super) async fn run(cli: &Cli, options: &CheckOptions) -> Result<u8, Failure
         }))?;
         return Ok(code);
     }
-    let mut table = Table::new(["", "KEY", "LINE", "PROBLEM"]);
+    let mut table = Table::new(["SEVERITY", "KEY", "LINE", "PROBLEM"]);
     for finding in &found {
         let severity = match finding.severity {
             Severity::Error => ("error", Tone::Bad),

@@ -92,17 +92,17 @@ impl Keeper {
         Ok(((key, pair.map_or(0, |pair| pair.revision)), own))
     }
 
-    /// Keeps the keys until the instance is gone, and then takes them out.
-    pub(super) async fn keep(mut self, mut phases: watch::Receiver<Phase>) {
+    /// Keeps the keys until the instance is gone, and then takes them out; false where etcd is away by then.
+    pub(super) async fn keep(mut self, mut phases: watch::Receiver<Phase>) -> bool {
         let mut told = false;
         loop {
-            let Err(reason) = self.hold(&mut phases).await else { return };
+            let Err(reason) = self.hold(&mut phases).await else { return true };
             if !told {
                 note(&format!("cannot keep {} in etcd, and go on trying: {reason}", self.name));
                 told = true;
             }
             if !self.reconnect(&mut phases).await {
-                return;
+                return false;
             }
             let phase = *phases.borrow();
             match self.resume(phase).await {

@@ -48,7 +48,7 @@ pub(super) async fn run(cli: &Cli, options: &RegisterOptions) -> Result<u8, Fail
     };
     // The keeper may have nobody to tell any more; then there is nothing to take out.
     let _ = phase.send(Phase::Gone);
-    if tokio::time::timeout(GOODBYE, keeping).await.is_err() {
+    if !matches!(tokio::time::timeout(GOODBYE, keeping).await, Ok(Ok(true))) {
         note(&format!("etcd is away; {service}/{index} goes when its lease ends, within {ttl}"));
     }
     outcome

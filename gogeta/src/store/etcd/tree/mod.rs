@@ -3,6 +3,8 @@
 mod lease;
 mod watch;
 
+use std::time::Duration;
+
 use etcd_client::{
     Client, Compare, CompareOp, DeleteOptions, GetOptions, PutOptions, ResponseHeader, Txn, TxnOp,
     TxnOpResponse,
@@ -17,6 +19,9 @@ use crate::routes::key::KeySpace;
 
 /// Keys read at once: a response stays far below what either side takes for too large.
 const PAGE: i64 = 5000;
+
+/// An endpoint that says nothing for so long is passed over.
+const HELLO: Duration = Duration::from_secs(4);
 
 /// The way to etcd, for commands. Cloning it is cheap.
 #[derive(Clone)]
@@ -96,9 +101,10 @@ impl Tree {
         let space = KeySpace::new(&etcd.domain_dir, &etcd.service_dir);
         let mut reasons = Vec::new();
         for address in &etcd.endpoints {
-            match Self::try_open(etcd, address, &space).await {
-                Ok(tree) => return Ok(tree),
-                Err(reason) => reasons.push(format!("{address}: {reason}")),
+            match tokio::time::timeout(HELLO, Self::try_open(etcd, address, &space)).await {
+                Ok(Ok(tree)) => return Ok(tree),
+                Ok(Err(reason)) => reasons.push(format!("{address}: {reason}")),
+                Err(_) => reasons.push(format!("{address}: no answer within {} s", HELLO.as_secs())),
             }
         }
         Err(reasons.join("; "))
