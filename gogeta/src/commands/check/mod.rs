@@ -13,6 +13,7 @@ use super::document::{self, Entry, Mistake};
 use super::output::{Table, Tone, coloured, count, say, say_json};
 use super::{Failure, context};
 use crate::cli::{CheckOptions, Cli, Options};
+use crate::config::Listen;
 use crate::routes::key::KeySpace;
 use crate::store::etcd::tree::Tree;
 
@@ -68,7 +69,12 @@ impl Own {
     fn of(options: &Options) -> Self {
         let any = |port| vec![(std::net::Ipv4Addr::UNSPECIFIED.into(), port)];
         let listen = options.listen.as_ref();
-        let listen = listen.map(|all| all.iter().map(|address| (address.ip(), address.port())).collect());
+        // Of a socket that somebody else has opened nothing is known here.
+        let known = |place: &Listen| match place {
+            Listen::Address(address) => Some((address.ip(), address.port())),
+            Listen::Inherited(_) | Listen::Systemd => None,
+        };
+        let listen = listen.map(|all| all.iter().filter_map(known).collect());
         Self { ports: listen.unwrap_or_else(|| any(options.port.unwrap_or(7777))) }
     }
 
