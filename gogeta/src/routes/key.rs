@@ -26,6 +26,13 @@ pub enum Key {
     },
 }
 
+impl Key {
+    /// Whether its value says anything about routing.
+    pub fn is_routing(&self) -> bool {
+        !matches!(self, Self::Instance { field: InstanceField::Domain | InstanceField::LastAccess, .. })
+    }
+}
+
 /// The keys of a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DomainField {

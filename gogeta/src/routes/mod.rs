@@ -10,9 +10,13 @@
 //! - [`rest`]: how long an upstream that cannot be connected to is left alone
 //! - [`registry`]: the half-filled state that changes are applied to
 //! - [`table`]: the immutable snapshot that requests are resolved by
+//! - [`entries`]: a table as the keys that lead to it
+//! - [`loss`]: how much a change takes away
 
+pub mod entries;
 pub mod host;
 pub mod key;
+pub mod loss;
 pub mod model;
 pub mod parse;
 pub mod registry;

@@ -55,6 +55,15 @@ pub enum Route<'a> {
     },
 }
 
+/// A value that is wrong.
+#[derive(Debug, Clone)]
+pub(super) struct Problem {
+    /// What is wrong with it.
+    pub(super) what: Arc<str>,
+    /// The value.
+    pub(super) value: Arc<str>,
+}
+
 /// All that is known at one revision. Cloning it is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct RouteTable {
@@ -63,7 +72,7 @@ pub struct RouteTable {
     pub(super) domains: Map<Arc<str>, Arc<Domain>>,
     pub(super) wildcards: Map<Box<str>, Arc<Domain>>,
     pub(super) services: Map<ServiceName, Arc<Service>>,
-    pub(super) problems: OrdMap<Key, Arc<str>>,
+    pub(super) problems: OrdMap<Key, Problem>,
 }
 
 impl RouteTable {
@@ -126,6 +135,16 @@ impl RouteTable {
         self.services.values()
     }
 
+    /// How many domains there are, pending ones too.
+    pub fn domain_count(&self) -> usize {
+        self.domains.len()
+    }
+
+    /// How many services there are.
+    pub fn service_count(&self) -> usize {
+        self.services.len()
+    }
+
     /// The service of that name.
     pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
         self.services.get(name)
@@ -133,7 +152,7 @@ impl RouteTable {
 
     /// The keys whose values are wrong, and how, in the keys' order.
     pub fn problems(&self) -> impl Iterator<Item = (&Key, &str)> {
-        self.problems.iter().map(|(key, problem)| (key, &**problem))
+        self.problems.iter().map(|(key, problem)| (key, &*problem.what))
     }
 
     /// How many keys have a wrong value.

@@ -12,7 +12,7 @@ use super::model::{
     Activity, Domain, DomainConfig, Instance, InstanceConfig, Service, ServiceName, Target, Upstream,
 };
 use super::parse::{self, TargetError};
-use super::table::{Resolver, RouteTable};
+use super::table::{Problem, Resolver, RouteTable};
 use crate::balance;
 use crate::status::Status;
 
@@ -79,6 +79,27 @@ impl Registry {
         self.table.clone()
     }
 
+    /// Goes back to a table that was current before.
+    pub fn restore(&mut self, table: RouteTable) {
+        self.table = table;
+    }
+
+    /// Nothing that concerns routes happened up to this revision.
+    pub fn advance(&mut self, revision: i64) {
+        self.table.revision = revision;
+    }
+
+    /// Applies what differs between the current state and all that the store has; but for keys that changed since
+    /// that was read.
+    pub fn compare(&mut self, entries: Vec<(Key, Vec<u8>)>, except: &HashSet<Key>) -> Applied {
+        let revision = self.table.revision;
+        let mut ops = self.difference(entries);
+        ops.retain(|op| match op {
+            Op::Put(key, _) | Op::Delete(key) => !except.contains(key),
+        });
+        self.apply(Change::Delta { revision, ops })
+    }
+
     /// Applies a change as one.
     pub fn apply(&mut self, change: Change) -> Applied {
         let (revision, ops) = match change {
@@ -105,9 +126,12 @@ impl Registry {
     /// A snapshot as ops: a put for each entry (one that changes nothing costs nothing later), and a delete
     /// for each key that is not in it.
     fn difference(&self, entries: Vec<(Key, Vec<u8>)>) -> Vec<Op> {
-        let seen: HashSet<&Key> = entries.iter().map(|(key, _)| key).collect();
-        let mut ops: Vec<Op> =
-            self.present().into_iter().filter(|key| !seen.contains(key)).map(Op::Delete).collect();
+        let mut ops = Vec::with_capacity(entries.len());
+        let present = self.present();
+        if !present.is_empty() {
+            let seen: HashSet<&Key> = entries.iter().map(|(key, _)| key).collect();
+            ops.extend(present.into_iter().filter(|key| !seen.contains(key)).map(Op::Delete));
+        }
         ops.extend(entries.into_iter().map(|(key, value)| Op::Put(key, value)));
         ops
     }
@@ -194,7 +218,7 @@ impl Edit<'_> {
                 self.set_instance(service.clone(), index.clone(), *field, value.as_deref())
             }
         };
-        self.note(key, outcome.err());
+        self.note(key, outcome.err().map(|problem| (problem, value.as_deref().unwrap_or(""))));
     }
 
     fn set_target(&mut self, host: Arc<str>, field: DomainField, value: Option<&str>) {
@@ -252,19 +276,25 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Notes a key's problem, or that it has none.
-    fn note(&mut self, key: Key, problem: Option<String>) {
+    /// Notes a key's problem and its value, or that it has none.
+    fn note(&mut self, key: Key, problem: Option<(String, &str)>) {
+        let known = self.table.problems.get(&key);
         match problem {
             None => {
-                if self.table.problems.contains_key(&key) {
+                if known.is_some() {
                     self.table.problems.remove(&key);
                 }
             }
-            Some(problem) if self.table.problems.get(&key).is_some_and(|known| **known == *problem) => {}
-            Some(problem) => {
-                let problem: Arc<str> = problem.into();
-                self.table.problems.insert(key.clone(), problem.clone());
-                self.applied.problems.push((key, problem));
+            Some((what, value)) => {
+                if known.is_some_and(|known| *known.what == *what && *known.value == *value) {
+                    return;
+                }
+                let what: Arc<str> = what.into();
+                // The same mistake once more is no news.
+                if known.is_none_or(|known| known.what != what) {
+                    self.applied.problems.push((key.clone(), what.clone()));
+                }
+                self.table.problems.insert(key, Problem { what, value: value.into() });
             }
         }
     }
@@ -322,8 +352,8 @@ impl Edit<'_> {
             Err(TargetError::Kind(problem)) => (last_good(), Some(problem), None),
             Err(TargetError::Value(problem)) => (last_good(), None, Some(problem)),
         };
-        self.note(key(DomainField::Type), bad_kind);
-        self.note(key(DomainField::Value), bad_value);
+        self.note(key(DomainField::Type), bad_kind.map(|problem| (problem, &**kind)));
+        self.note(key(DomainField::Value), bad_value.map(|problem| (problem, &**value)));
         target
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::balance::{Pick, pick};
+use crate::routes::entries;
 use crate::routes::key::KeySpace;
 use crate::routes::table::Route;
 use crate::status::State;
@@ -45,6 +46,16 @@ fn route(registry: &Registry, host: &str) -> String {
             Pick::Instance(instance, _) => format!("{}/{}", service.name, instance.index),
             Pick::Page(state, _) => format!("{}({})", service.name, state.as_str()),
         },
+    }
+}
+
+/// Where a host goes, whoever is there.
+fn target(registry: &Registry, host: &str) -> String {
+    match registry.table().resolve(host) {
+        Route::Unknown => "-".to_owned(),
+        Route::NoService { service, .. } => service.to_string(),
+        Route::Uri { target, .. } => target.text.to_string(),
+        Route::Service { service, .. } => service.name.to_string(),
     }
 }
 
@@ -291,6 +302,61 @@ fn facts(table: &RouteTable) -> Vec<String> {
     facts
 }
 
+/// A table made of another one's entries: the good ones, and then the wrong ones.
+fn made_of_entries(table: &RouteTable) -> Registry {
+    let (mut good, mut wrong) = (Vec::new(), Vec::new());
+    let kept = entries::each::<()>(table, |key, value, is_wrong| {
+        match is_wrong {
+            true => wrong.push(Op::Put(key, value.into())),
+            false => good.push((key, value.into())),
+        }
+        Ok(())
+    });
+    kept.expect("nothing can fail");
+    let mut registry = Registry::default();
+    registry.apply(Change::Snapshot { revision: 1, entries: good });
+    registry.apply(delta(wrong));
+    registry
+}
+
+#[test]
+fn entries_keep_what_stays_in_force_behind_mistakes() {
+    let mut registry = registry(&WEB);
+    registry.apply(delta(vec![
+        put("/domains/a.test/type", "servcie"),
+        put("/services/web/1/location", "{"),
+        put("/services/web/1/config/gogeta", r#"{"robots":"x","wieght":2}"#),
+        put("/services/bad/1/location", "nonsense"),
+    ]));
+    let again = made_of_entries(&registry.table());
+    assert_eq!(route(&again, "a.test"), "web/1");
+    assert_eq!(facts(&again.table()), facts(&registry.table()));
+    assert_eq!(again.table().problem_count(), 4);
+}
+
+#[test]
+fn a_comparison_leaves_alone_what_changed_meanwhile() {
+    let mut registry = registry(&WEB);
+    let web = WEB.map(|(text, value)| (key(text), value.as_bytes().to_vec()));
+    let changed = HashSet::from([key("/domains/a.test/value"), key("/services/new/1/location")]);
+    registry.apply(Change::Delta {
+        revision: 7,
+        ops: vec![
+            put("/domains/a.test/value", "b"),
+            put("/services/new/1/location", r#"{"host":"h","port":1}"#),
+        ],
+    });
+    assert!(registry.compare(web.to_vec(), &changed).is_empty());
+    assert_eq!(registry.table().revision(), 7);
+    let applied = registry.compare(web[..2].to_vec(), &changed);
+    assert_eq!(
+        (applied.domains.len(), applied.services.len()),
+        (0, 1),
+        "an instance that is not in the store"
+    );
+    assert_eq!(route(&registry, "a.test"), "!b");
+}
+
 proptest! {
     /// However a state came about, a snapshot of it is no change, and a snapshot of another leads there.
     #[test]
@@ -306,5 +372,9 @@ proptest! {
         direct.apply(Change::Snapshot { revision: 1, entries: unique(&second) });
         stepwise.apply(Change::Snapshot { revision: 3, entries: unique(&second) });
         prop_assert_eq!(facts(&stepwise.table()), facts(&direct.table()));
+        let again = made_of_entries(&stepwise.table());
+        prop_assert_eq!(facts(&again.table()), facts(&stepwise.table()), "by its entries");
+        let hosts = ["a.test", "b.test", "x.test"];
+        prop_assert_eq!(hosts.map(|host| target(&again, host)), hosts.map(|host| target(&stepwise, host)));
     }
 }
