@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::access_log::{self, Writer};
 use crate::cli::ResolverType;
-use crate::config::{Config, ConfigError, Source};
+use crate::config::{Config, ConfigError, ControlPlane, Source};
 use crate::control::Controller;
 use crate::feedback::{self, Inbox};
 use crate::metrics::Metrics;
@@ -20,13 +20,17 @@ use crate::profile::Profiler;
 use crate::proxy::guests::Guests;
 use crate::proxy::listener::{self, ListenError, Listener, Place};
 use crate::proxy::server::Workers;
+use crate::proxy::service::unix_seconds;
 use crate::proxy::transport;
 use crate::proxy::worker::Shared;
+use crate::routes::key::KeySpace;
 use crate::routes::parse;
 use crate::routes::table::{Resolver, RouteTable};
 use crate::signals::{self, Signal, Signals};
+use crate::state::{self, Keeper, Known};
 use crate::store::file::{self, Watch};
-use crate::store::{Event, etcd};
+use crate::store::position::Position;
+use crate::store::{Event, Names, etcd};
 use crate::telemetry::{self, LogControl};
 use crate::{admin, demo};
 
@@ -92,6 +96,7 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     let profile = config.log.cpu_profile.clone();
     let profile_at_start = config.log.profile_at_start;
     let source = config.source.clone();
+    let plane = config.control_plane.clone();
     let threads = config.threads;
     if let Source::Etcd(etcd) = &source {
         etcd::check(etcd)?;
@@ -120,6 +125,7 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
         None if matches!(source, Source::Nothing) => controller.publish_as_it_is(),
         None => {}
     }
+    let start = start_from_disk(&mut controller, &source, &plane);
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -128,6 +134,18 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
         .build()
         .map_err(system("cannot start a runtime"))?;
     let signals = runtime.block_on(async { Signals::new() }).map_err(system("cannot catch signals"))?;
+    let heard = controller.heard();
+    let known = controller.known();
+    let (events, changes) = mpsc::channel(EVENTS);
+    let follow = Follow { text: routes_text, plane: plane.clone(), start, applied: controller.applied() };
+    let keeper = runtime.block_on(async { keep(&source, &plane, known) });
+    runtime.spawn(controller.run(changes));
+    let has_start = follow.start.is_some();
+    let store = runtime.spawn(follow.run(source, events, inbox));
+    if has_start {
+        // What was kept is served when etcd has been asked in vain; clients wait for so long in front of the door.
+        let _ = runtime.block_on(async { tokio::time::timeout(FIRST_WORD, heard).await });
+    }
     let workers = Workers::start(&shared, bound.proxy).map_err(system("cannot start a thread"))?;
     ready(&bound.addresses);
     tracing::info!(
@@ -139,16 +157,13 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     if profile_at_start {
         profiler.start();
     }
-    let (events, changes) = mpsc::channel(EVENTS);
-    runtime.spawn(controller.run(changes));
-    let store = runtime.spawn(follow(source, routes_text, events, inbox));
     if let Some(listener) = bound.admin {
         runtime.spawn(serve_admin(listener, shared.clone()));
     }
     if let Some(templates) = templates {
         runtime.spawn(follow_templates(templates, shared.clone()));
     }
-    let running = Running { shared: shared.clone(), log, profiler, reread, workers };
+    let running = Running { shared: shared.clone(), log, profiler, reread, workers, keeper };
     runtime.block_on(running.until_the_end(store, signals));
     if let (Some(writer), Some(log)) = (writer, &shared.access_log) {
         writer.finish(log);
@@ -261,6 +276,7 @@ struct Running {
     profiler: Profiler,
     reread: Reread,
     workers: Workers,
+    keeper: Option<Keeper>,
 }
 
 impl Running {
@@ -303,6 +319,7 @@ impl Running {
             ("admin", old.admin != new.admin),
             ("threads", old.threads != new.threads),
             ("the source of routes", format!("{:?}", old.source) != format!("{:?}", new.source)),
+            ("how etcd is followed", old.control_plane != new.control_plane),
             ("resolver-type", old.resolver != new.resolver),
             ("access-log", format!("{:?}", old.log.access) != format!("{:?}", new.log.access)),
             ("last-access-interval", old.last_access_interval != new.last_access_interval),
@@ -338,6 +355,9 @@ impl Running {
         // The workers are gone, so what they had to say is in the queue; the store gets a moment to write it.
         tokio::time::sleep(FLUSH).await;
         store.abort();
+        if let Some(keeper) = self.keeper {
+            keeper.finish().await;
+        }
     }
 
     fn open(&self) -> usize {
@@ -348,18 +368,58 @@ impl Running {
 /// How long the store may write after the last request.
 const FLUSH: Duration = Duration::from_millis(400);
 
-async fn follow(source: Source, routes_text: String, events: mpsc::Sender<Event>, inbox: Inbox) {
-    match source {
-        Source::Etcd(config) => etcd::run(config, events, inbox).await,
-        Source::File(path) => {
-            tokio::spawn(file::decline(inbox));
-            follow_file(path, routes_text, events).await;
+/// How long etcd may keep a start from disk waiting.
+const FIRST_WORD: Duration = Duration::from_secs(1);
+
+/// Serves what was kept on disk, as far as there is something; gives where in etcd's history that was.
+fn start_from_disk(controller: &mut Controller, source: &Source, plane: &ControlPlane) -> Option<Position> {
+    let (Source::Etcd(etcd), Some(directory)) = (source, &plane.state_dir) else { return None };
+    let space = KeySpace::new(&etcd.domain_dir, &etcd.service_dir);
+    let kept = state::load(directory, &space)?;
+    let position = kept.position.clone();
+    tracing::warn!(
+        revision = position.revision,
+        age_seconds = unix_seconds().saturating_sub(kept.saved),
+        directory = %directory.display(),
+        "starting from the routes kept on disk, until etcd is heard of"
+    );
+    controller.start_from(kept, &Names::Keys(space));
+    Some(position)
+}
+
+/// Keeps what is known on disk, if that is wanted.
+fn keep(source: &Source, plane: &ControlPlane, known: watch::Receiver<Option<Known>>) -> Option<Keeper> {
+    let (Source::Etcd(etcd), Some(directory)) = (source, &plane.state_dir) else { return None };
+    let space = KeySpace::new(&etcd.domain_dir, &etcd.service_dir);
+    Some(Keeper::start(directory.clone(), space, known))
+}
+
+/// What the source of routes is followed with.
+struct Follow {
+    /// The routes file, as it was read.
+    text: String,
+    plane: ControlPlane,
+    start: Option<Position>,
+    applied: watch::Receiver<i64>,
+}
+
+impl Follow {
+    async fn run(self, source: Source, events: mpsc::Sender<Event>, inbox: Inbox) {
+        let Self { text, plane, start, applied } = self;
+        match source {
+            Source::Etcd(etcd) => {
+                etcd::run(etcd::Course { etcd, plane, start, events, inbox, applied }).await;
+            }
+            Source::File(path) => {
+                tokio::spawn(file::decline(inbox));
+                follow_file(path, text, events).await;
+            }
+            Source::Demo(path) => {
+                tokio::spawn(demo::supervise(path.clone(), inbox));
+                follow_file(path, text, events).await;
+            }
+            Source::Nothing => {}
         }
-        Source::Demo(path) => {
-            tokio::spawn(demo::supervise(path.clone(), inbox));
-            follow_file(path, routes_text, events).await;
-        }
-        Source::Nothing => {}
     }
 }
 

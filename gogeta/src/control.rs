@@ -1,14 +1,20 @@
 //! The one task that owns the registry: takes what the store says, publishes tables, and tells what happened.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::metrics::ReasonLabels;
 use crate::proxy::worker::Shared;
+use crate::routes::key::Key;
+use crate::routes::loss::Loss;
 use crate::routes::registry::{Applied, Change, Registry};
 use crate::routes::table::{Resolver, RouteTable};
+use crate::state::{Kept, Known};
+use crate::store::position::Why;
 use crate::store::{Event, Names};
 
 /// Lines about changes that may be logged in a second; the rest is counted.
@@ -20,12 +26,43 @@ pub struct Controller {
     registry: Registry,
     shared: Arc<Shared>,
     budget: Budget,
+    known: watch::Sender<Option<Known>>,
+    applied: watch::Sender<i64>,
+    /// Told once the store has been heard of, be it that it is away.
+    heard: Option<oneshot::Sender<()>>,
+    /// How often routes changed.
+    changes: u64,
 }
 
 impl Controller {
     /// A controller of an empty registry.
     pub fn new(resolver: Resolver, shared: Arc<Shared>) -> Self {
-        Self { registry: Registry::new(resolver), shared, budget: Budget::new() }
+        Self {
+            registry: Registry::new(resolver),
+            shared,
+            budget: Budget::new(),
+            known: watch::Sender::new(None),
+            applied: watch::Sender::new(0),
+            heard: None,
+            changes: 0,
+        }
+    }
+
+    /// What is known, and up to where, each time that changes.
+    pub fn known(&self) -> watch::Receiver<Option<Known>> {
+        self.known.subscribe()
+    }
+
+    /// The revision that is served, each time routes change.
+    pub fn applied(&self) -> watch::Receiver<i64> {
+        self.applied.subscribe()
+    }
+
+    /// Tells when the store has been heard of for the first time.
+    pub fn heard(&mut self) -> oneshot::Receiver<()> {
+        let (heard, told) = oneshot::channel();
+        self.heard = Some(heard);
+        told
     }
 
     /// Takes events for as long as a store sends them.
@@ -39,13 +76,36 @@ impl Controller {
     pub fn take(&mut self, event: Event) {
         let metrics = &self.shared.metrics;
         match event {
-            Event::Up => drop(metrics.store_connected.set(1)),
+            Event::Up => {
+                metrics.store_connected.set(1);
+                metrics.age.current();
+                self.hear();
+            }
             Event::Down => {
                 if metrics.store_connected.set(0) == 1 {
                     metrics.store_lost.inc();
                 }
+                metrics.age.unknown();
+                self.hear();
             }
             Event::Change { change, names } => self.apply(change, &names),
+            Event::Reread { change, names, why, doubted } => self.reread(change, &names, why, doubted),
+            Event::Compared { entries, except, names } => self.compare(entries, &except, &names),
+            Event::At(position) => {
+                if self.registry.table().revision() != position.revision {
+                    self.registry.advance(position.revision);
+                    self.shared.publish(self.registry.table());
+                    self.shared.metrics.revision.set(position.revision);
+                }
+                let table = self.registry.table();
+                self.known.send_replace(Some(Known { table, position, changes: self.changes }));
+            }
+        }
+    }
+
+    fn hear(&mut self) {
+        if let Some(heard) = self.heard.take() {
+            let _ = heard.send(());
         }
     }
 
@@ -53,16 +113,84 @@ impl Controller {
     pub fn publish_as_it_is(&mut self) {
         self.shared.publish(self.registry.table());
         self.shared.loaded.store(true, Ordering::Release);
+        self.shared.metrics.age.current();
+    }
+
+    /// Begins with what was kept on disk.
+    pub fn start_from(&mut self, kept: Kept, names: &Names) {
+        let revision = kept.position.revision;
+        self.shared.metrics.age.kept(kept.saved);
+        self.apply(Change::Snapshot { revision, entries: kept.good }, names);
+        let ops = kept.wrong.into_iter().map(|(key, value)| crate::routes::registry::Op::Put(key, value));
+        self.apply(Change::Delta { revision, ops: ops.collect() }, names);
     }
 
     fn apply(&mut self, change: Change, names: &Names) {
         let whole = matches!(change, Change::Snapshot { .. });
         let applied = self.registry.apply(change);
+        self.publish(&applied, names, whole);
+    }
+
+    /// Applies what was read anew, unless it takes away so much that someone should look twice.
+    fn reread(&mut self, change: Change, names: &Names, why: Why, doubted: Option<oneshot::Sender<bool>>) {
+        let metrics = &self.shared.metrics;
+        let before = self.registry.table();
+        let applied = self.registry.apply(change);
+        let loss = Loss::between(&before, &self.registry.table(), &applied);
+        let percent = self.shared.config.load().control_plane.mass_removal_guard;
+        if let Some(doubted) = doubted {
+            if loss.exceeds(percent) && doubted.send(true).is_ok() {
+                self.registry.restore(before);
+                metrics.doubts.inc();
+                tracing::warn!(
+                    domains = loss.domains,
+                    lost_domains = loss.lost_domains,
+                    instances = loss.instances,
+                    lost_instances = loss.lost_instances,
+                    reason = why.as_str(),
+                    "etcd was read anew, and most of the routes are gone; it is read once more before that is believed (--mass-removal-guard)"
+                );
+                return;
+            }
+        } else if loss.exceeds(percent) {
+            tracing::warn!(
+                lost_domains = loss.lost_domains,
+                lost_instances = loss.lost_instances,
+                "a second reading shows the same: most of the routes are gone"
+            );
+        }
+        metrics.resyncs.get_or_create(&ReasonLabels { reason: why.as_str() }).inc();
+        self.publish(&applied, names, true);
+    }
+
+    /// Applies what a comparison found; it should have found nothing.
+    fn compare(&mut self, entries: Vec<(Key, Vec<u8>)>, except: &HashSet<Key>, names: &Names) {
+        let applied = self.registry.compare(entries, except);
+        if applied.is_empty() && applied.problems.is_empty() {
+            return;
+        }
+        let count = applied.domains.len() + applied.services.len();
+        self.shared.metrics.drift.inc_by(count as u64);
+        let hosts = applied.domains.iter().map(ToString::to_string);
+        let services = applied.services.iter().map(|name| format!("service {name}"));
+        let some: Vec<String> = hosts.chain(services).take(5).collect();
+        tracing::error!(
+            count,
+            some = some.join(", "),
+            "routes were other than in etcd, though nothing had been missed; they are right now. This is a mistake in gogeta or in etcd"
+        );
+        self.publish(&applied, names, true);
+    }
+
+    fn publish(&mut self, applied: &Applied, names: &Names, whole: bool) {
         let table = self.registry.table();
-        self.count(&applied, &table);
-        self.tell(&applied, &table, names, whole);
+        let revision = table.revision();
+        self.count(applied, &table);
+        self.tell(applied, &table, names, whole);
+        self.changes += u64::from(!applied.is_empty() || !applied.problems.is_empty());
         self.shared.publish(table);
         self.shared.loaded.store(true, Ordering::Release);
+        self.applied.send_replace(revision);
     }
 
     fn count(&self, applied: &Applied, table: &RouteTable) {
@@ -71,8 +199,8 @@ impl Controller {
         metrics.problems.set(gauge(table.problem_count()));
         if !applied.is_empty() {
             metrics.changes.inc();
-            metrics.domains.set(gauge(table.domains().count()));
-            metrics.services.set(gauge(table.services().count()));
+            metrics.domains.set(gauge(table.domain_count()));
+            metrics.services.set(gauge(table.service_count()));
         }
     }
 

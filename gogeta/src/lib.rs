@@ -3,7 +3,7 @@
 //! This crate is the binary's inside; its API is for its own tests. Read it in this order:
 //!
 //! 1. **Routes** come from a [`store`], are applied by the [`control`] task to the [`routes`] registry, and are
-//!    published as one immutable table.
+//!    published as one immutable table; the last one is kept on disk as [`state`].
 //! 2. **A request** goes down [`proxy`] once: vet, resolve, [`balance`], headers, forward, and back up.
 //! 3. **Where no backend answers**, one of the [`pages`] does, by the instance's [`status`].
 //! 4. **What requests have to say** to the store goes through [`feedback`], and never waits.
@@ -29,6 +29,7 @@ pub mod profile;
 pub mod proxy;
 pub mod routes;
 pub mod signals;
+pub mod state;
 pub mod status;
 pub mod store;
 pub mod task_dump;

@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
+
+use crate::proxy::service::unix_seconds;
 
 /// What kind of domain a request was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,6 +179,71 @@ pub struct Metrics {
     pub store_connected: Gauge,
     /// How often the connection to the store was lost.
     pub store_lost: Counter,
+    /// How often everything was read anew, by reason.
+    pub resyncs: Family<ReasonLabels, Counter>,
+    /// How often such a reading was doubted, and done twice.
+    pub doubts: Counter,
+    /// Domains and services that a comparison found to be other than in the store.
+    pub drift: Counter,
+    /// How old the routes are.
+    pub age: Age,
+}
+
+/// Why something was done.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabels {
+    /// The reason's name.
+    pub reason: &'static str,
+}
+
+/// When the routes were last known to be what the store has.
+#[derive(Debug)]
+pub struct Age {
+    /// In seconds since 1970; `NOW` while they are, `NEVER` before there are any.
+    since: AtomicU64,
+    from_disk: AtomicBool,
+}
+
+const NOW: u64 = 0;
+const NEVER: u64 = u64::MAX;
+
+impl Default for Age {
+    fn default() -> Self {
+        Self { since: AtomicU64::new(NEVER), from_disk: AtomicBool::new(false) }
+    }
+}
+
+impl Age {
+    /// They are what the store has.
+    pub fn current(&self) {
+        self.since.store(NOW, Ordering::Relaxed);
+        self.from_disk.store(false, Ordering::Relaxed);
+    }
+
+    /// From now on nobody knows.
+    pub fn unknown(&self) {
+        let _ = self.since.compare_exchange(NOW, unix_seconds().max(1), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// They come from disk, and were current at that time, in seconds since 1970.
+    pub fn kept(&self, at: u64) {
+        self.since.store(at.clamp(1, NEVER - 1), Ordering::Relaxed);
+        self.from_disk.store(true, Ordering::Relaxed);
+    }
+
+    /// Seconds since they were last known to be current; none before there are any.
+    pub fn seconds(&self) -> Option<u64> {
+        match self.since.load(Ordering::Relaxed) {
+            NEVER => None,
+            NOW => Some(0),
+            since => Some(unix_seconds().saturating_sub(since)),
+        }
+    }
+
+    /// Whether they come from disk, and the store has not confirmed them yet.
+    pub fn is_from_disk(&self) -> bool {
+        self.from_disk.load(Ordering::Relaxed)
+    }
 }
 
 impl Metrics {
@@ -191,6 +259,10 @@ impl Metrics {
             services: Gauge::default(),
             store_connected: Gauge::default(),
             store_lost: Counter::default(),
+            resyncs: Family::default(),
+            doubts: Counter::default(),
+            drift: Counter::default(),
+            age: Age::default(),
         }
     }
 
@@ -221,6 +293,21 @@ impl Metrics {
             "store_lost",
             "How often the connection to the store was lost",
             self.store_lost.clone(),
+        );
+        registry.register(
+            "store_resyncs",
+            "How often everything was read anew from the store, by reason",
+            self.resyncs.clone(),
+        );
+        registry.register(
+            "store_doubts",
+            "Readings of the store that took away too much, and were done twice",
+            self.doubts.clone(),
+        );
+        registry.register(
+            "store_drift",
+            "Domains and services that a comparison found to be other than in the store",
+            self.drift.clone(),
         );
         registry.register_collector(Box::new(Sum { metrics: self.clone(), live }));
         registry
@@ -336,6 +423,17 @@ impl Collector for Sum {
         for (name, help, value) in gauges {
             let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+
+        if let Some(seconds) = metrics.age.seconds() {
+            let metric = ConstGauge::new(i64::try_from(seconds).unwrap_or(i64::MAX));
+            let help = "Seconds since the routes were last known to be current";
+            metric.encode(encoder.encode_descriptor(
+                "config_age_seconds",
+                help,
+                None,
+                metric.metric_type(),
+            )?)?;
         }
 
         let mut buckets: Vec<(f64, u64)> = Vec::new();

@@ -14,7 +14,7 @@ use axum::routing::get;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 
-use crate::metrics::Live;
+use crate::metrics::{Live, Metrics};
 use crate::proxy::worker::Shared;
 
 /// What the handlers see.
@@ -66,9 +66,23 @@ async fn ready(State(admin): State<Admin>) -> Response {
         "routes_loaded": loaded,
         "draining": draining,
         "store_connected": shared.metrics.store_connected.get() == 1,
+        "config_age_seconds": shared.metrics.age.seconds(),
+        "detail": detail(&shared.metrics),
         "revision": shared.routes.load().revision(),
     });
     (status, Json(body)).into_response()
+}
+
+/// What an operator should know who sees it ready.
+fn detail(metrics: &Metrics) -> &'static str {
+    match (metrics.age.seconds(), metrics.age.is_from_disk()) {
+        (None, _) => "no routes have been read yet",
+        (Some(_), true) => "serving the routes that were last known, from disk (--state-dir)",
+        (Some(_), false) if metrics.store_connected.get() == 0 => {
+            "serving the routes that were last known; etcd is away"
+        }
+        (Some(_), false) => "the routes are current",
+    }
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

@@ -140,6 +140,23 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_access_interval: Option<Seconds>,
 
+    /// Keep the last known routes in this directory, and start from them while etcd is away [default: none]
+    #[arg(long, value_name = "DIR", env = "GOGETA_STATE_DIR", help_heading = "Control plane")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_dir: Option<PathBuf>,
+    /// Say below this directory in etcd which revision is served; "off" says it nowhere [default: /gogeta]
+    #[arg(long, value_name = "DIR", env = "GOGETA_PUBLISH_DIR", help_heading = "Control plane")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish_dir: Option<String>,
+    /// Look twice before a reading of etcd takes away more of the routes than this; 0 never does [default: 50]
+    #[arg(long, value_name = "PERCENT", env = "GOGETA_MASS_REMOVAL_GUARD", help_heading = "Control plane")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mass_removal_guard: Option<u8>,
+    /// Compare the routes with all that is in etcd so often; 0 never does [default: 10m]
+    #[arg(long, value_name = "TIME", env = "GOGETA_RESYNC_INTERVAL", help_heading = "Control plane")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resync_interval: Option<Seconds>,
+
     /// Templates that replace the embedded ones; watched for changes
     #[arg(long, value_name = "DIR", env = "GOGETA_TEMPLATE_DIR", help_heading = "Pages")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -43,6 +43,8 @@ pub struct Config {
     pub threads: usize,
     /// Where routes come from.
     pub source: Source,
+    /// How they are followed, where they come from etcd.
+    pub control_plane: ControlPlane,
     /// How a host becomes a target.
     pub resolver: ResolverType,
     /// At most one `lastAccess` in this time for each instance; none where it is zero.
@@ -124,6 +126,19 @@ impl Etcd {
     pub fn of(options: &Options) -> Result<Self, ConfigError> {
         resolve::etcd(options)
     }
+}
+
+/// How routes in etcd are followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlPlane {
+    /// Where the last known routes are kept, if anywhere.
+    pub state_dir: Option<PathBuf>,
+    /// The directory in etcd that says which revision is served, if any.
+    pub publish_dir: Option<String>,
+    /// Who loses more than this percentage of its routes by a reading looks twice; 0 never does.
+    pub mass_removal_guard: u8,
+    /// How often everything is read for comparison; never where it is zero.
+    pub resync_interval: Duration,
 }
 
 /// All time-outs.

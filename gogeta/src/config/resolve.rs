@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{AccessLog, Config, ConfigError, Etcd, Listen, Log, Seconds, Source, Splice, Timeouts};
+use super::{
+    AccessLog, Config, ConfigError, ControlPlane, Etcd, Listen, Log, Seconds, Source, Splice, Timeouts,
+};
 use crate::cli::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType};
 use crate::proxy::connect::Allowed;
 use crate::proxy::gate::{Limits, ResponseLimits};
@@ -39,6 +41,7 @@ impl TryFrom<Options> for Config {
             admin: admin(options.admin.as_deref())?,
             threads: threads(options.threads)?,
             source: source(&options)?,
+            control_plane: control_plane(&options)?,
             resolver: options.resolver_type.unwrap_or(ResolverType::IoEtcd),
             last_access_interval: seconds(options.last_access_interval, 10),
             template_dir: options.template_dir,
@@ -186,6 +189,25 @@ pub(super) fn etcd(options: &Options) -> Result<Etcd, ConfigError> {
     })
 }
 
+fn control_plane(options: &Options) -> Result<ControlPlane, ConfigError> {
+    Ok(ControlPlane {
+        state_dir: options.state_dir.clone(),
+        publish_dir: match options.publish_dir.as_deref() {
+            Some("off") => None,
+            text => Some(directory("--publish-dir", text.unwrap_or("/gogeta"))?),
+        },
+        mass_removal_guard: match options.mass_removal_guard.unwrap_or(50) {
+            percent @ 0..=100 => percent,
+            percent => {
+                return Err(ConfigError(format!(
+                    "--mass-removal-guard must be a percentage from 0 to 100, not {percent}"
+                )));
+            }
+        },
+        resync_interval: options.resync_interval.unwrap_or(Seconds::from_secs(600)).0,
+    })
+}
+
 fn endpoint(text: &str) -> Result<String, ConfigError> {
     let text = text.trim().trim_end_matches('/');
     let wrong =
@@ -262,7 +284,9 @@ mod tests {
 
     #[test]
     fn mistakes_name_the_flag() {
-        let rows: [(Options, &str); 9] = [
+        let rows: [(Options, &str); 11] = [
+            (Options { publish_dir: Some("/".into()), ..Options::default() }, "--publish-dir"),
+            (Options { mass_removal_guard: Some(101), ..Options::default() }, "--mass-removal-guard"),
             (Options { admin: Some("nowhere".into()), ..Options::default() }, "--admin"),
             (Options { connect: Some(vec!["a.test".into()]), ..Options::default() }, "--connect"),
             (Options { threads: Some(0), ..Options::default() }, "--threads"),

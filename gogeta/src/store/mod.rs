@@ -5,18 +5,21 @@
 //!
 //! - [`etcd`]: etcd v3, the only user of its client
 //! - [`mod@file`]: a TOML file, watched
+//! - [`position`]: where in its history a store is
 
 pub mod etcd;
 pub mod file;
+pub mod position;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::routes::key::{Key, KeySpace};
 use crate::routes::registry::Change;
+use position::{Position, Why};
 
 /// What a store has to say.
 #[derive(Debug)]
@@ -28,6 +31,29 @@ pub enum Event {
         /// How to name its keys to people.
         names: Names,
     },
+    /// Everything was read anew. What is read may be wrong as a whole (half a cluster, an empty one), so whoever
+    /// takes it may doubt it, once.
+    Reread {
+        /// Everything.
+        change: Change,
+        /// How to name its keys to people.
+        names: Names,
+        /// Why it was read.
+        why: Why,
+        /// Where to say whether it is doubted, and then not applied; none where this is the second look.
+        doubted: Option<oneshot::Sender<bool>>,
+    },
+    /// Everything was read for comparison; it should be what is known already.
+    Compared {
+        /// All keys and their values.
+        entries: Vec<(Key, Vec<u8>)>,
+        /// Keys that changed meanwhile.
+        except: HashSet<Key>,
+        /// How to name keys to people.
+        names: Names,
+    },
+    /// What was said so far is everything up to this position.
+    At(Position),
     /// The store can be reached.
     Up,
     /// It cannot.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// The first and the longest pause between two tries.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The first and the longest pause between two tries. Routes must be right two seconds after etcd is back.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// Pauses between tries, longer each time, and not all gogetas' at once.
 pub(super) struct Backoff(Duration);
@@ -19,11 +19,7 @@ impl Backoff {
     pub(super) fn pause(&mut self) -> Duration {
         let pause = self.0;
         self.0 = (pause * 2).min(BACKOFF.1);
-        // Half to all of it; the clock's nanoseconds are as good as dice here.
-        let nanos = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |now| now.subsec_nanos());
-        pause / 2 + (pause / 2).mul_f64(f64::from(nanos % 1000) / 1000.0)
+        jitter(pause)
     }
 
     /// Something has succeeded.
@@ -35,6 +31,15 @@ impl Backoff {
     pub(super) fn is_fresh(&self) -> bool {
         self.0 == BACKOFF.0
     }
+}
+
+/// Half to all of a time, so that not all gogetas do a thing at once.
+pub(super) fn jitter(time: Duration) -> Duration {
+    // The clock's nanoseconds are as good as dice here.
+    let nanos = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |now| now.subsec_nanos());
+    time / 2 + (time / 2).mul_f64(f64::from(nanos / 1000 % 1000) / 1000.0)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use crate::config::{ConfigError, Etcd};
 
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(10);
+/// How long the first one to a member may take: one that hangs must not keep us from the others.
+const FIRST: Duration = Duration::from_secs(3);
 
 /// Checks what can be checked without etcd: that the certificate files are there.
 ///
@@ -17,7 +19,7 @@ const CALL: Duration = Duration::from_secs(10);
 ///
 /// Names the file.
 pub fn check(etcd: &Etcd) -> Result<(), ConfigError> {
-    tls(etcd).map(drop).map_err(ConfigError)
+    readable(etcd).map_err(ConfigError)
 }
 
 /// Connects to one of the endpoints.
@@ -27,18 +29,26 @@ pub fn check(etcd: &Etcd) -> Result<(), ConfigError> {
 /// Why not, in words.
 pub async fn connect(etcd: &Etcd, address: &str) -> Result<Client, Reason> {
     let mut options = ConnectOptions::new()
-        .with_connect_timeout(Duration::from_secs(3))
-        // A peer that is silent is gone: found in so long, also by an idle watch.
+        .with_connect_timeout(Duration::from_secs(2))
+        // A peer that is silent is gone: found in so long, also by an idle watch. (etcd takes it amiss to be asked
+        // more often.)
         .with_keep_alive(Duration::from_secs(5), Duration::from_secs(3))
         .with_keep_alive_while_idle(true)
-        .with_require_leader(true);
+        .with_require_leader(true)
+        // Tokens expire, after five minutes as a rule: then the call is made again with a new one.
+        .with_auto_token_refresh(true);
     if let Some((user, password)) = &etcd.user {
         options = options.with_user(user, password);
     }
     if let Some(tls) = tls(etcd)? {
         options = options.with_tls(tls);
     }
-    in_time(Client::connect([address], Some(options))).await
+    first(Client::connect([address], Some(options))).await
+}
+
+/// Whether the certificate files can be read, as far as can be seen without etcd.
+pub(super) fn readable(etcd: &Etcd) -> Result<(), Reason> {
+    tls(etcd).map(drop)
 }
 
 fn tls(etcd: &Etcd) -> Result<Option<TlsOptions>, Reason> {
@@ -66,9 +76,21 @@ fn tls(etcd: &Etcd) -> Result<Option<TlsOptions>, Reason> {
 pub(super) async fn in_time<T>(
     call: impl Future<Output = Result<T, etcd_client::Error>>,
 ) -> Result<T, Reason> {
-    match tokio::time::timeout(CALL, call).await {
+    limited(CALL, call).await
+}
+
+/// A first call to a member, which shows whether it is there for us at all.
+pub(super) async fn first<T>(call: impl Future<Output = Result<T, etcd_client::Error>>) -> Result<T, Reason> {
+    limited(FIRST, call).await
+}
+
+async fn limited<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, etcd_client::Error>>,
+) -> Result<T, Reason> {
+    match tokio::time::timeout(limit, call).await {
         Ok(outcome) => outcome.map_err(|error| reason(&error)),
-        Err(_) => Err(format!("no answer within {} s", CALL.as_secs())),
+        Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
     }
 }
 

@@ -1,23 +1,31 @@
-//! Routes from etcd v3: a snapshot, then a watch from the next revision on.
+//! Routes from etcd v3: a snapshot, then a watch from the next revision on; and after a break, a watch from where
+//! the last one was.
 //!
-//! Whatever breaks the watch (a lost connection, a compaction, another cluster) leads to a new snapshot, and the
-//! registry applies only what differs. Events of one transaction arrive as one change, also across the two
-//! directories: one watcher covers both, and etcd sends all that it sees of a revision at once. Where that is not
-//! allowed (a user who may read the two directories and nothing between them), two watchers share a stream, and a
-//! change is what has arrived when the stream falls quiet.
+//! Only what makes going on impossible (another cluster, a restored backup, a compaction) leads to a new snapshot,
+//! and the registry applies only what differs. Events of one transaction arrive as one change, also across the two
+//! directories: one watcher covers both. Where that is not allowed (a user who may read the two directories and
+//! nothing between them), two watchers share a stream, and a change is applied when both have got as far.
+//!
+//! - `follow`: the loop that all of this is part of
+//! - `connect`, `backoff`: the way to etcd
+//! - `resume`, `snapshot`, `watch`: from what is known to what is new
+//! - `compare`: the reading now and then that should find nothing
+//! - `write`, [`applied`]: what gogeta itself writes
 
+pub mod applied;
 mod backoff;
+mod compare;
 mod connect;
 mod follow;
+mod papers;
+mod resume;
 mod snapshot;
 pub mod tree;
 mod watch;
 mod write;
 
-use etcd_client::KeyValue;
-
 pub use connect::{check, connect};
-pub use follow::run;
+pub use follow::{Course, run};
 
 use crate::routes::key::{BadKey, Key, KeySpace};
 
@@ -38,11 +46,6 @@ fn key_of(space: &KeySpace, text: &[u8]) -> Option<Key> {
             None
         }
     }
-}
-
-/// A pair, if it is one of ours.
-fn entry(space: &KeySpace, pair: &KeyValue) -> Option<(Key, Vec<u8>)> {
-    Some((key_of(space, pair.key())?, pair.value().to_vec()))
 }
 
 /// Where the range of a prefix ends: its last byte, plus one.
