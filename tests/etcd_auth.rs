@@ -1,23 +1,14 @@
 //! An etcd that asks who one is.
 
-use tokio::process::Command;
-
 use crate::support::backend::Backend;
 use crate::support::client::get;
-use crate::support::etcd::{Etcd, location};
+use crate::support::etcd::{self, Etcd, location};
 use crate::support::gogeta::Gogeta;
 use crate::support::wait::until;
 
-/// Runs etcdctl, and wants it to succeed.
+/// Runs etcdctl at an etcd.
 async fn ctl(etcd: &Etcd, line: &[&str]) {
-    let output = Command::new("etcdctl")
-        .env("ETCDCTL_API", "3")
-        .args(["--endpoints", &etcd.url()])
-        .args(line)
-        .output()
-        .await
-        .expect("etcdctl runs");
-    assert!(output.status.success(), "{line:?}: {}", String::from_utf8_lossy(&output.stderr));
+    etcd::ctl(&[&["--endpoints", &etcd.url()], line].concat()).await;
 }
 
 /// An etcd with a user `gogeta`, who may read and write both directories and nothing else.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::access_log::{self, Writer};
 use crate::cli::ResolverType;
@@ -137,7 +137,14 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     let heard = controller.heard();
     let known = controller.known();
     let (events, changes) = mpsc::channel(EVENTS);
-    let follow = Follow { text: routes_text, plane: plane.clone(), start, applied: controller.applied() };
+    let ending = Arc::new(Notify::new());
+    let follow = Follow {
+        text: routes_text,
+        plane: plane.clone(),
+        start,
+        applied: controller.applied(),
+        ending: ending.clone(),
+    };
     let keeper = runtime.block_on(async { keep(&source, &plane, known) });
     runtime.spawn(controller.run(changes));
     let has_start = follow.start.is_some();
@@ -163,7 +170,7 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     if let Some(templates) = templates {
         runtime.spawn(follow_templates(templates, shared.clone()));
     }
-    let running = Running { shared: shared.clone(), log, profiler, reread, workers, keeper };
+    let running = Running { shared: shared.clone(), log, profiler, reread, workers, keeper, ending };
     runtime.block_on(running.until_the_end(store, signals));
     if let (Some(writer), Some(log)) = (writer, &shared.access_log) {
         writer.finish(log);
@@ -277,6 +284,8 @@ struct Running {
     reread: Reread,
     workers: Workers,
     keeper: Option<Keeper>,
+    /// The store is told by it that the end is near.
+    ending: Arc<Notify>,
 }
 
 impl Running {
@@ -353,6 +362,7 @@ impl Running {
         }
         self.profiler.stop();
         // The workers are gone, so what they had to say is in the queue; the store gets a moment to write it.
+        self.ending.notify_one();
         tokio::time::sleep(FLUSH).await;
         store.abort();
         if let Some(keeper) = self.keeper {
@@ -401,14 +411,15 @@ struct Follow {
     plane: ControlPlane,
     start: Option<Position>,
     applied: watch::Receiver<i64>,
+    ending: Arc<Notify>,
 }
 
 impl Follow {
     async fn run(self, source: Source, events: mpsc::Sender<Event>, inbox: Inbox) {
-        let Self { text, plane, start, applied } = self;
+        let Self { text, plane, start, applied, ending } = self;
         match source {
             Source::Etcd(etcd) => {
-                etcd::run(etcd::Course { etcd, plane, start, events, inbox, applied }).await;
+                etcd::run(etcd::Course { etcd, plane, start, events, inbox, applied, ending }).await;
             }
             Source::File(path) => {
                 tokio::spawn(file::decline(inbox));

@@ -166,6 +166,10 @@ impl Controller {
     /// Applies what a comparison found; it should have found nothing.
     fn compare(&mut self, entries: Vec<(Key, Vec<u8>)>, except: &HashSet<Key>, names: &Names) {
         let applied = self.registry.compare(entries, except);
+        tracing::debug!(
+            differing = applied.domains.len() + applied.services.len(),
+            "routes compared with etcd's"
+        );
         if applied.is_empty() && applied.problems.is_empty() {
             return;
         }

@@ -48,13 +48,13 @@ async fn an_import_of_an_export_is_the_identity() {
     let path = file.display();
     run(&one, &format!("export -o {path}")).await.well(&["18 keys"]);
     run(&other, &format!("import {path} --prune")).await.well(&["added", "0 changed, 0 removed"]);
-    let before = one.all().await;
-    assert_eq!(other.all().await, before);
+    let before = one.everything().await;
+    assert_eq!(other.everything().await, before);
     assert_eq!(before.len(), TREE.len() + 1);
     // And once more, on what is there already: nothing is written.
-    let revision = one.current_revision().await;
+    let revision = one.revision().await;
     run(&one, &format!("import {path} --prune")).await.well(&["0 added, 0 changed, 0 removed"]);
-    assert_eq!((one.current_revision().await, one.all().await), (revision, before));
+    assert_eq!((one.revision().await, one.everything().await), (revision, before));
 }
 
 #[tokio::test]
@@ -80,16 +80,16 @@ async fn what_would_be_done_and_what_is_pruned() {
         "routes.toml",
         "[domains.\"a.test\"]\ntype = \"service\"\nvalue = \"blue\"\n[domains.\"new.test\"]\ntype = \"uri\"\n",
     );
-    let before = etcd.all().await;
+    let before = etcd.everything().await;
     let dry = run(&etcd, &format!("import {} --dry-run", file.display())).await.well(&[
         "~ /domains/a.test/value = blue",
         "+ /domains/new.test/type = uri",
         "would be 1 added, 1 changed, 0 removed",
     ]);
     assert!(!dry.out.contains("/domains/a.test/type"), "{}", dry.out);
-    assert_eq!(etcd.all().await, before);
+    assert_eq!(etcd.everything().await, before);
     run(&etcd, &format!("import {} --prune", file.display())).await.well(&["1 added, 1 changed, "]);
-    let left: Vec<String> = etcd.all().await.into_keys().collect();
+    let left: Vec<String> = etcd.everything().await.into_keys().collect();
     assert_eq!(
         left,
         [
@@ -117,7 +117,7 @@ async fn a_broken_file_changes_nothing() {
     run(&etcd, &format!("import {}", file.display()))
         .await
         .badly(1, &["line 3", "b c", "nothing was written"]);
-    assert_eq!(etcd.all().await, BTreeMap::new());
+    assert_eq!(etcd.everything().await, BTreeMap::new());
     run(&etcd, "import /no/such.toml").await.badly(2, &["/no/such.toml"]);
 }
 

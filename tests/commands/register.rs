@@ -37,7 +37,7 @@ async fn current(etcd: &Etcd) -> Option<String> {
 /// Waits until nothing of the instance is left.
 async fn gone(etcd: &Etcd, limit: Duration) {
     within(limit, "the keys are gone", async || {
-        let left = etcd.all().await;
+        let left = etcd.everything().await;
         left.keys().all(|key| !key.starts_with("/services/")).then_some(())
     })
     .await;
@@ -59,7 +59,7 @@ async fn a_command_is_routed_when_its_port_answers_and_not_after_its_end() {
     std::fs::write(registered.directory().join("go"), "").expect("it may go");
     until("it is routed", async || (page().await.text() == "web").then_some(())).await;
     let keys: Vec<String> =
-        etcd.all().await.into_keys().filter(|key| key.starts_with("/services/")).collect();
+        etcd.everything().await.into_keys().filter(|key| key.starts_with("/services/")).collect();
     let wanted = ["location", "status/alive", "status/current", "status/expected"];
     assert_eq!(keys, wanted.map(|key| format!("/services/web/1/{key}")));
     registered.signal(Signal::TERM);
@@ -98,14 +98,14 @@ async fn killed_it_goes_with_its_lease_and_not_before() {
     let Some(etcd) = Etcd::start().await else { return };
     let mut registered = register(&etcd, 80).spawn();
     until("it is started", async || current(&etcd).await).await;
-    let revision = etcd.current_revision().await;
+    let revision = etcd.revision().await;
     // Kept for longer than its time to live: etcd itself is the clock, by a lease that nobody keeps.
     etcd.lease("/clock", "", 4).await;
     within(Duration::from_secs(20), "the clock's lease ends", async || {
         etcd.get("/clock").await.is_none().then_some(())
     })
     .await;
-    assert_eq!(etcd.revision("/services/web/1/status/current").await, revision, "it was never away");
+    assert_eq!(etcd.written_at("/services/web/1/status/current").await, revision, "it was never away");
     registered.signal(Signal::KILL);
     registered.wait().await;
     gone(&etcd, Duration::from_secs(10)).await;
@@ -135,7 +135,7 @@ async fn what_somebody_expects_for_good_is_left_alone() {
     registered.log_has("expected to be something else").await;
     registered.signal(Signal::TERM);
     registered.wait().await;
-    let left: Vec<String> = etcd.all().await.into_keys().collect();
+    let left: Vec<String> = etcd.everything().await.into_keys().collect();
     assert_eq!(left, ["/services/web/1/status/expected"]);
 }
 

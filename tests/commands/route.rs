@@ -21,7 +21,7 @@ async fn set_is_one_transaction_and_the_proxy_follows() {
     until("it is routed", async || (get(gogeta.proxy, "a.test", "/").await.text() == "web").then_some(()))
         .await;
     for field in ["type", "value", "config"] {
-        assert_eq!(etcd.revision(&format!("/domains/a.test/{field}")).await, revision, "{field}");
+        assert_eq!(etcd.written_at(&format!("/domains/a.test/{field}")).await, revision, "{field}");
     }
     run(&etcd, "route set a.test uri http://b.test/base")
         .await

@@ -14,7 +14,7 @@ async fn set_show_and_remove() {
     let keys = ["location", "status/current", "status/expected", "status/alive", "config/gogeta"];
     let mut revisions = Vec::new();
     for key in keys {
-        revisions.push(etcd.revision(&format!("/services/web/1/{key}")).await);
+        revisions.push(etcd.written_at(&format!("/services/web/1/{key}")).await);
     }
     assert!(revisions.iter().all(|one| *one == revisions[0] && *one > 0), "{revisions:?}");
     run(&etcd, "service set web 2 --location 10.0.0.5:80").await.well(&[]);

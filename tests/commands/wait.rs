@@ -66,7 +66,7 @@ async fn for_a_hosts_state() {
         Op::Put("/services/web/1/status/alive", "1"),
     ])
     .await;
-    let revision = etcd.revision("/services/web/1/status/alive").await;
+    let revision = etcd.written_at("/services/web/1/status/alive").await;
     assert_eq!(wait.wait().await.code(), Some(0), "{}", wait.log());
     assert_eq!(wait.said_json()["revision"], revision);
 }
@@ -77,13 +77,13 @@ async fn what_was_removed_must_be_known_too() {
     etcd.route("a.test", "web").await;
     etcd.locate("web", "1", 80).await;
     etcd.locate("web", "2", 81).await;
-    let before = etcd.current_revision().await;
+    let before = etcd.revision().await;
     publish(&etcd, "one", before).await;
     for number in 0..9 {
         etcd.put("/elsewhere", &number.to_string()).await;
     }
     etcd.del_prefix("/services/web/").await;
-    let removed = etcd.current_revision().await;
+    let removed = etcd.revision().await;
     etcd.put("/elsewhere", "and on").await;
     run(&etcd, "wait a.test error --timeout 100ms")
         .await

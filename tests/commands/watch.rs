@@ -19,7 +19,7 @@ async fn changes_in_words() {
     let watch = Gogeta::etcd(&etcd).arg("watch").spawn();
     watch.log_has("watching /domains/ and /services/").await;
     etcd.put("/domains/a.test/value", "green").await;
-    let revision = etcd.revision("/domains/a.test/value").await;
+    let revision = etcd.written_at("/domains/a.test/value").await;
     says(&watch, &format!("{revision}  /domains/a.test/value  \"blue\" -> \"green\"")).await;
     etcd.txn(&[Op::Put("/services/web/1/status/alive", "1"), Op::Del("/domains/a.test/value")]).await;
     says(&watch, "/services/web/1/status/alive  is new: \"1\"").await;

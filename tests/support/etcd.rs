@@ -1,7 +1,8 @@
-//! A real etcd of one member, spoken to by its JSON gateway.
+//! A real etcd of one member or three, spoken to by its JSON gateway.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -15,8 +16,12 @@ use super::wait::until;
 
 /// A running etcd; killed on drop.
 pub(crate) struct Etcd {
+    name: String,
     port: u16,
     peer_port: u16,
+    /// All members, as `--initial-cluster` wants them.
+    cluster: String,
+    arguments: Vec<String>,
     directory: TempDir,
     child: Option<Child>,
 }
@@ -45,15 +50,54 @@ impl Etcd {
         // Nothing of it has to survive the machine, and a disk's fsync takes its time.
         let directory =
             tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
-        Some(Self { port: free_port(), peer_port: free_port(), directory, child: None })
+        let (port, peer_port) = (free_port(), free_port());
+        let cluster = format!("default=http://127.0.0.1:{peer_port}");
+        let name = "default".to_owned();
+        Some(Self { name, port, peer_port, cluster, arguments: vec![], directory, child: None })
+    }
+
+    /// Three members of one cluster, running.
+    pub(crate) async fn three() -> Option<[Self; 3]> {
+        let mut members = [Self::absent()?, Self::absent()?, Self::absent()?];
+        for (member, name) in members.iter_mut().zip(["a", "b", "c"]) {
+            member.name = name.to_owned();
+        }
+        let all: Vec<String> = members
+            .iter()
+            .map(|member| format!("{}=http://127.0.0.1:{}", member.name, member.peer_port))
+            .collect();
+        for member in &mut members {
+            member.cluster = all.join(",");
+            // They are healthy together only.
+            member.launch();
+        }
+        for member in &mut members {
+            member.healthy().await;
+        }
+        Some(members)
+    }
+
+    /// What else to start it with.
+    pub(crate) fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Starts it on the same port and data, and waits until it is healthy.
     pub(crate) async fn restart(&mut self) {
+        self.launch();
+        self.healthy().await;
+    }
+
+    fn launch(&mut self) {
         let url = self.url();
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
         let log = std::fs::File::create(self.directory.path().join("log")).expect("the log is made");
@@ -61,11 +105,17 @@ impl Etcd {
         command.arg("--data-dir").arg(self.directory.path().join("data"));
         command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
-        command.args(["--initial-cluster", &format!("default={peer}"), "--log-level", "error"]);
+        command.args(["--name", &self.name, "--initial-cluster", &self.cluster, "--log-level", "error"]);
         // It votes alone: there is nobody to wait for.
         command.args(["--heartbeat-interval", "50", "--election-timeout", "250"]);
+        command.args(&self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
-        let mut child = command.spawn().expect("etcd starts");
+        self.child = Some(command.spawn().expect("etcd starts"));
+    }
+
+    /// Waits until it is healthy.
+    async fn healthy(&mut self) {
+        let mut child = self.child.take().expect("it is started");
         until("etcd is healthy", async || {
             if let Ok(Some(status)) = child.try_wait() {
                 let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
@@ -91,6 +141,62 @@ impl Etcd {
         std::fs::remove_dir_all(self.directory.path().join("data")).expect("the data are gone");
     }
 
+    /// Whether it leads its cluster.
+    pub(crate) async fn leads(&self) -> bool {
+        let status = self.call("maintenance/status", &json!({})).await;
+        status["leader"] == status["header"]["member_id"]
+    }
+
+    /// A backup of what it has now.
+    pub(crate) async fn back_up(&self) -> PathBuf {
+        let file = self.directory.path().join("backup");
+        ctl(&["--endpoints", &self.url(), "snapshot", "save", &file.display().to_string()]).await;
+        file
+    }
+
+    /// Replaces its data by those of a backup; it must not run.
+    pub(crate) async fn restore(&self, backup: &Path) {
+        self.wipe();
+        let data = self.directory.path().join("data").display().to_string();
+        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        ctl(&[
+            "snapshot",
+            "restore",
+            &backup.display().to_string(),
+            "--data-dir",
+            &data,
+            "--name",
+            &self.name,
+            "--initial-cluster",
+            &self.cluster,
+            "--initial-advertise-peer-urls",
+            &peer,
+        ])
+        .await;
+    }
+
+    /// Its revision.
+    pub(crate) async fn revision(&self) -> i64 {
+        let answer = self.call("kv/range", &json!({ "key": encode("/"), "count_only": true })).await;
+        number(&answer["header"]["revision"])
+    }
+
+    /// All keys with a prefix and their values, and when the last of them was written.
+    pub(crate) async fn all(&self, prefix: &str) -> (BTreeMap<String, String>, i64) {
+        let end = end_of(prefix);
+        let answer = self.call("kv/range", &json!({ "key": encode(prefix), "range_end": encode(end) })).await;
+        let text =
+            |value: &Value| String::from_utf8_lossy(&decode(value.as_str().unwrap_or(""))).into_owned();
+        let pairs = answer["kvs"].as_array().cloned().unwrap_or_default();
+        let last = pairs.iter().map(|pair| number(&pair["mod_revision"])).max().unwrap_or(0);
+        (pairs.iter().map(|pair| (text(&pair["key"]), text(&pair["value"]))).collect(), last)
+    }
+
+    /// A connection for many transactions.
+    pub(crate) async fn session(&self) -> Session {
+        Session(client::Client::connect(self.address()).await)
+    }
+
     pub(crate) async fn put(&self, key: &str, value: &str) {
         self.call("kv/put", &json!({ "key": encode(key), "value": encode(value) })).await;
     }
@@ -107,7 +213,7 @@ impl Etcd {
     }
 
     /// All keys, and their values as they are.
-    pub(crate) async fn all(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) async fn everything(&self) -> BTreeMap<String, Vec<u8>> {
         let value = |pair: &Value| decode(pair["value"].as_str().unwrap_or(""));
         self.pairs().await.iter().map(|pair| (key_of(pair), value(pair))).collect()
     }
@@ -118,9 +224,13 @@ impl Etcd {
         self.pairs().await.iter().map(|pair| (key_of(pair), revision(pair).unwrap_or(0))).collect()
     }
 
-    pub(crate) async fn current_revision(&self) -> i64 {
-        let answer = self.call("kv/range", &json!({ "key": encode("/") })).await;
-        answer["header"]["revision"].as_str().and_then(|text| text.parse().ok()).expect("a revision")
+    /// Writes, if the cluster has a leader.
+    pub(crate) async fn try_put(&self, key: &str, value: &str) -> Option<()> {
+        let body = json!({ "key": encode(key), "value": encode(value) });
+        let mut client = client::Client::connect(self.address()).await;
+        client.send(post("kv/put", "", &body)).await;
+        // An error has trailers, which the client does not read.
+        (client.head().await.ok()?.status == 200).then_some(())
     }
 
     pub(crate) async fn del(&self, key: &str) {
@@ -128,8 +238,7 @@ impl Etcd {
     }
 
     pub(crate) async fn del_prefix(&self, prefix: &str) {
-        let mut end = prefix.as_bytes().to_vec();
-        *end.last_mut().expect("a prefix") += 1;
+        let end = end_of(prefix);
         self.call("kv/deleterange", &json!({ "key": encode(prefix), "range_end": encode(end) })).await;
     }
 
@@ -145,23 +254,14 @@ impl Etcd {
     }
 
     /// When the key was last written; 0 where it is not there.
-    pub(crate) async fn revision(&self, key: &str) -> i64 {
+    pub(crate) async fn written_at(&self, key: &str) -> i64 {
         let revision = |pair: Value| pair["mod_revision"].as_str().and_then(|text| text.parse().ok());
         self.pair(key).await.and_then(revision).unwrap_or(0)
     }
 
     /// All of these, or none: one revision.
     pub(crate) async fn txn(&self, ops: &[Op<'_>]) {
-        let steps: Vec<Value> = ops
-            .iter()
-            .map(|op| match op {
-                Op::Put(key, value) => {
-                    json!({ "requestPut": { "key": encode(key), "value": encode(value) } })
-                }
-                Op::Del(key) => json!({ "requestDeleteRange": { "key": encode(key) } }),
-            })
-            .collect();
-        let answer = self.call("kv/txn", &json!({ "success": steps })).await;
+        let answer = self.call("kv/txn", &transaction(ops)).await;
         assert_eq!(answer["succeeded"], true, "{answer}");
     }
 
@@ -170,6 +270,12 @@ impl Etcd {
         let answer = self.call("kv/range", &json!({ "key": encode("/") })).await;
         let revision = answer["header"]["revision"].as_str().expect("a revision");
         self.call("kv/compaction", &json!({ "revision": revision, "physical": true })).await;
+    }
+
+    /// The same, unless that is done already, which etcd takes for a mistake.
+    pub(crate) async fn compact_if_new(&self) {
+        self.put("/other", "x").await;
+        self.compact().await;
     }
 
     /// Freezes it: connections stay, and nothing is answered.
@@ -223,12 +329,7 @@ impl Etcd {
     }
 
     async fn call(&self, path: &str, body: &Value) -> Value {
-        let body = body.to_string();
-        let head = format!(
-            "POST /v3/{path} HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        let reply = client::request(self.address(), &format!("{head}{body}")).await;
+        let reply = client::request(self.address(), &post(path, "Connection: close\r\n", body)).await;
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
         serde_json::from_slice(&reply.body).expect("etcd answers JSON")
     }
@@ -246,6 +347,56 @@ impl Etcd {
 
 fn key_of(pair: &Value) -> String {
     String::from_utf8_lossy(&decode(pair["key"].as_str().unwrap_or(""))).into_owned()
+}
+
+/// A connection to etcd that stays open.
+pub(crate) struct Session(client::Client);
+
+impl Session {
+    /// All of these, or none; gives the revision.
+    pub(crate) async fn txn(&mut self, ops: &[Op<'_>]) -> i64 {
+        self.0.send(&post("kv/txn", "", &transaction(ops))).await;
+        let reply = self.0.reply().await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let answer: Value = serde_json::from_slice(&reply.body).expect("etcd answers JSON");
+        number(&answer["header"]["revision"])
+    }
+}
+
+fn transaction(ops: &[Op<'_>]) -> Value {
+    let steps: Vec<Value> = ops
+        .iter()
+        .map(|op| match op {
+            Op::Put(key, value) => {
+                json!({ "requestPut": { "key": encode(key), "value": encode(value) } })
+            }
+            Op::Del(key) => json!({ "requestDeleteRange": { "key": encode(key) } }),
+        })
+        .collect();
+    json!({ "success": steps })
+}
+
+fn post(path: &str, fields: &str, body: &Value) -> String {
+    let body = body.to_string();
+    format!("POST /v3/{path} HTTP/1.1\r\nHost: etcd\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// The gateway writes large numbers as text.
+fn number(value: &Value) -> i64 {
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+fn end_of(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    *end.last_mut().expect("a prefix") += 1;
+    end
+}
+
+/// Runs etcdctl, and wants it to succeed.
+pub(crate) async fn ctl(line: &[&str]) {
+    let output = Command::new("etcdctl").env("ETCDCTL_API", "3").args(line).output().await;
+    let output = output.expect("etcdctl runs");
+    assert!(output.status.success(), "{line:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// An instance's location on this machine, as in its key.

@@ -5,5 +5,7 @@ pub(crate) mod client;
 pub(crate) mod echo;
 pub(crate) mod etcd;
 pub(crate) mod gogeta;
+pub(crate) mod link;
 pub(crate) mod origin;
+pub(crate) mod truth;
 pub(crate) mod wait;

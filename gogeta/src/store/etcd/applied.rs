@@ -90,6 +90,14 @@ impl Publisher {
         task
     }
 
+    /// Takes the key back; the lease would, too, but later.
+    pub(super) async fn withdraw(self, client: &Client) {
+        let mut client = client.clone();
+        if let Err(reason) = in_time(client.delete(self.key, None)).await {
+            tracing::debug!(reason, "cannot take back what was published");
+        }
+    }
+
     /// It helps whoever waits for a revision, and nobody else: that it cannot be written hurts no route.
     async fn run(mut self, mut client: Client) {
         while let Err(reason) = self.publish(&mut client).await {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use etcd_client::Client;
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::Reason;
@@ -46,11 +47,13 @@ pub struct Course {
     pub inbox: Inbox,
     /// The revision that is served.
     pub applied: watch::Receiver<i64>,
+    /// Told when gogeta is about to end.
+    pub ending: Arc<Notify>,
 }
 
 /// Follows etcd for as long as someone listens.
 pub async fn run(course: Course) {
-    let Course { etcd, plane, start, events, inbox, applied } = course;
+    let Course { etcd, plane, start, events, inbox, applied, ending } = course;
     let space = KeySpace::new(&etcd.domain_dir, &etcd.service_dir);
     let follower = Follower {
         publisher: plane.publish_dir.as_deref().map(|directory| Publisher::new(directory, applied)),
@@ -65,6 +68,7 @@ pub async fn run(course: Course) {
         compacted: false,
         backoff: Backoff::default(),
         stale: Arc::default(),
+        ending,
         etcd,
     };
     follower.run().await;
@@ -116,6 +120,8 @@ struct Follower {
     papers: Papers,
     /// Told by whoever finds that etcd does not know us any more.
     stale: Arc<Notify>,
+    /// Told when gogeta is about to end.
+    ending: Arc<Notify>,
 }
 
 impl Follower {
@@ -240,7 +246,9 @@ impl Follower {
     }
 
     async fn go_on(&mut self, client: Client, mut watch: Watch) -> Result<End, End> {
-        let _publishing = self.publisher.as_ref().map(|publisher| publisher.start(&client));
+        // Aborted when this is dropped.
+        let mut publishing =
+            self.publisher.as_ref().map_or_else(JoinSet::new, |publisher| publisher.start(&client));
         let mut ask = interval(ASK);
         ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let begun = Instant::now();
@@ -286,6 +294,12 @@ impl Follower {
                     }
                     None => return Ok(End::Nobody),
                 },
+                () = self.ending.notified() => {
+                    publishing.shutdown().await;
+                    if let Some(publisher) = self.publisher.take() {
+                        publisher.withdraw(&client).await;
+                    }
+                }
                 // Not more often than now and then, or a user who may write nothing would connect for ever.
                 () = self.stale.notified(), if begun.elapsed() >= ASK => {
                     tracing::info!("etcd has forgotten who we are; connecting anew");
