@@ -27,6 +27,15 @@ pub enum Key {
 }
 
 impl Key {
+    /// Whether both are of one domain, or of one service.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Domain { host: one, .. }, Self::Domain { host: other, .. }) => one == other,
+            (Self::Instance { service: one, .. }, Self::Instance { service: other, .. }) => one == other,
+            _ => false,
+        }
+    }
+
     /// Whether its value says anything about routing.
     pub fn is_routing(&self) -> bool {
         !matches!(self, Self::Instance { field: InstanceField::Domain | InstanceField::LastAccess, .. })

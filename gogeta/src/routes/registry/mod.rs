@@ -25,6 +25,18 @@ pub enum Op {
     Delete(Key),
 }
 
+impl Op {
+    /// The key.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Put(key, _) | Self::Delete(key) => key,
+        }
+    }
+}
+
+/// Drafts that a snapshot may have at once.
+const AT_ONCE: usize = if cfg!(test) { 2 } else { 1024 };
+
 /// What a store reports, to be applied as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -92,53 +104,77 @@ impl Registry {
     /// Applies what differs between the current state and all that the store has; but for keys that changed since
     /// that was read.
     pub fn compare(&mut self, entries: Vec<(Key, Vec<u8>)>, except: &HashSet<Key>) -> Applied {
-        let revision = self.table.revision;
-        let mut ops = self.difference(entries);
-        ops.retain(|op| match op {
-            Op::Put(key, _) | Op::Delete(key) => !except.contains(key),
-        });
-        self.apply(Change::Delta { revision, ops })
+        let mut gone = self.gone(&entries);
+        gone.retain(|op| !except.contains(op.key()));
+        let puts = entries.into_iter().filter(|(key, _)| !except.contains(key));
+        self.edit(gone.into_iter().chain(puts.map(|(key, value)| Op::Put(key, value))), AT_ONCE)
     }
 
     /// Applies a change as one.
     pub fn apply(&mut self, change: Change) -> Applied {
-        let (revision, ops) = match change {
-            Change::Delta { revision, ops } => (revision, ops),
-            Change::Snapshot { revision, entries } => (revision, self.difference(entries)),
+        let (revision, applied) = match change {
+            Change::Delta { revision, ops } => (revision, self.edit(ops.into_iter(), usize::MAX)),
+            Change::Snapshot { revision, entries } => {
+                // A put that changes nothing costs nothing later.
+                let gone = self.gone(&entries).into_iter();
+                let puts = entries.into_iter().map(|(key, value)| Op::Put(key, value));
+                (revision, self.edit(gone.chain(puts), AT_ONCE))
+            }
         };
+        self.table.revision = revision;
+        applied
+    }
+
+    /// Applies ops, with drafts of so many entities at once at most: whoever reads everything need not hold
+    /// everything twice. An entity is done when another one's op comes.
+    fn edit(&mut self, ops: impl Iterator<Item = Op>, at_once: usize) -> Applied {
         let mut edit = Edit {
             table: &mut self.table,
             domains: HashMap::new(),
             services: HashMap::new(),
             applied: Applied::default(),
         };
+        let mut last: Option<Key> = None;
         for op in ops {
+            let many = edit.domains.len() + edit.services.len() >= at_once;
+            if many && last.as_ref().is_some_and(|last| !last.is_beside(op.key())) {
+                edit.commit();
+            }
+            last = Some(op.key().clone());
             match op {
                 Op::Put(key, value) => edit.set(key, Some(value)),
                 Op::Delete(key) => edit.set(key, None),
             }
         }
-        let applied = edit.commit();
-        self.table.revision = revision;
+        edit.commit();
+        let mut applied = edit.applied;
+        if at_once < usize::MAX {
+            applied.domains.sort_unstable();
+            applied.domains.dedup();
+            applied.services.sort_unstable();
+            applied.services.dedup();
+        }
         applied
     }
 
-    /// A snapshot as ops: a put for each entry (one that changes nothing costs nothing later), and a delete
-    /// for each key that is not in it.
-    fn difference(&self, entries: Vec<(Key, Vec<u8>)>) -> Vec<Op> {
-        let mut ops = Vec::with_capacity(entries.len());
-        let present = self.present();
-        if !present.is_empty() {
-            let seen: HashSet<&Key> = entries.iter().map(|(key, _)| key).collect();
-            ops.extend(present.into_iter().filter(|key| !seen.contains(key)).map(Op::Delete));
+    /// A delete for each key of the current state that is not in a snapshot.
+    fn gone(&self, entries: &[(Key, Vec<u8>)]) -> Vec<Op> {
+        let mut gone = Vec::new();
+        if self.table.domains.is_empty() && self.table.services.is_empty() && self.table.problems.is_empty() {
+            return gone;
         }
-        ops.extend(entries.into_iter().map(|(key, value)| Op::Put(key, value)));
-        ops
+        let seen: HashSet<&Key> = entries.iter().map(|(key, _)| key).collect();
+        self.each_present(|key| {
+            if !seen.contains(&key) {
+                gone.push(Op::Delete(key));
+            }
+        });
+        gone
     }
 
-    /// All keys that the current state is made of.
-    fn present(&self) -> Vec<Key> {
-        let mut keys: Vec<Key> = self.table.problems.keys().cloned().collect();
+    /// Hands over all keys that the current state is made of.
+    fn each_present(&self, mut take: impl FnMut(Key)) {
+        self.table.problems.keys().cloned().for_each(&mut take);
         for domain in self.table.domains.values() {
             let fields = [
                 (domain.kind.is_some(), DomainField::Type),
@@ -146,7 +182,7 @@ impl Registry {
                 (domain.config != DomainConfig::default(), DomainField::Config),
             ];
             let present = fields.into_iter().filter(|(present, _)| *present);
-            keys.extend(present.map(|(_, field)| Key::Domain { host: domain.host.clone(), field }));
+            present.map(|(_, field)| Key::Domain { host: domain.host.clone(), field }).for_each(&mut take);
         }
         for instance in self.table.services.values().flat_map(|service| &service.instances) {
             let fields = [
@@ -157,13 +193,13 @@ impl Registry {
                 (instance.config != InstanceConfig::default(), InstanceField::Config),
             ];
             let present = fields.into_iter().filter(|(present, _)| *present);
-            keys.extend(present.map(|(_, field)| Key::Instance {
+            let key = |field| Key::Instance {
                 service: instance.service.clone(),
                 index: instance.index.clone(),
                 field,
-            }));
+            };
+            present.map(|(_, field)| key(field)).for_each(&mut take);
         }
-        keys
     }
 }
 
@@ -300,14 +336,13 @@ impl Edit<'_> {
     }
 
     /// Puts the drafts that differ into the table.
-    fn commit(mut self) -> Applied {
+    fn commit(&mut self) {
         for (host, draft) in std::mem::take(&mut self.domains) {
             self.commit_domain(host, draft);
         }
         for (name, drafts) in std::mem::take(&mut self.services) {
             self.commit_service(name, drafts);
         }
-        self.applied
     }
 
     fn commit_domain(&mut self, host: Arc<str>, draft: DomainDraft) {

@@ -54,9 +54,7 @@ impl Comparison {
     /// Notes what changes while everything is read.
     pub(super) fn note(&mut self, ops: &[Op]) {
         if self.reading.is_some() {
-            self.changed.extend(ops.iter().map(|op| match op {
-                Op::Put(key, _) | Op::Delete(key) => key.clone(),
-            }));
+            self.changed.extend(ops.iter().map(|op| op.key().clone()));
         }
     }
 
