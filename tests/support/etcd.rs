@@ -194,7 +194,14 @@ impl Etcd {
 
     /// A connection for many transactions.
     pub(crate) async fn session(&self) -> Session {
-        Session(client::Client::connect(self.address()).await)
+        Session { client: client::Client::connect(self.address()).await, fields: String::new() }
+    }
+
+    /// The same, by a user.
+    pub(crate) async fn session_of(&self, user: &str, password: &str) -> Session {
+        let answer = self.call("auth/authenticate", &json!({ "name": user, "password": password })).await;
+        let fields = format!("Authorization: {}\r\n", answer["token"].as_str().expect("a token"));
+        Session { fields, ..self.session().await }
     }
 
     pub(crate) async fn put(&self, key: &str, value: &str) {
@@ -350,13 +357,16 @@ fn key_of(pair: &Value) -> String {
 }
 
 /// A connection to etcd that stays open.
-pub(crate) struct Session(client::Client);
+pub(crate) struct Session {
+    client: client::Client,
+    fields: String,
+}
 
 impl Session {
     /// All of these, or none; gives the revision.
     pub(crate) async fn txn(&mut self, ops: &[Op<'_>]) -> i64 {
-        self.0.send(&post("kv/txn", "", &transaction(ops))).await;
-        let reply = self.0.reply().await;
+        self.client.send(&post("kv/txn", &self.fields, &transaction(ops))).await;
+        let reply = self.client.reply().await;
         assert_eq!(reply.status, 200, "{}", reply.text());
         let answer: Value = serde_json::from_slice(&reply.body).expect("etcd answers JSON");
         number(&answer["header"]["revision"])
@@ -392,11 +402,12 @@ fn end_of(prefix: &str) -> Vec<u8> {
     end
 }
 
-/// Runs etcdctl, and wants it to succeed.
-pub(crate) async fn ctl(line: &[&str]) {
+/// Runs etcdctl, and wants it to succeed; gives what it says.
+pub(crate) async fn ctl(line: &[&str]) -> String {
     let output = Command::new("etcdctl").env("ETCDCTL_API", "3").args(line).output().await;
     let output = output.expect("etcdctl runs");
     assert!(output.status.success(), "{line:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// An instance's location on this machine, as in its key.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::Reason;
 use super::applied::Publisher;
-use super::backoff::Backoff;
+use super::backoff::{Backoff, jitter};
 use super::compare::{Comparison, Due};
 use super::connect::{connect, readable};
 use super::papers::Papers;
@@ -29,6 +29,8 @@ use crate::store::{Event, Events, Names};
 const ASK: Duration = Duration::from_secs(10);
 /// Revisions that say nothing about routes are passed on after so long.
 const TELL: Duration = Duration::from_millis(500);
+/// Between two tries to be who we are not taken for.
+const REFUSED: Duration = Duration::from_secs(5);
 /// Before what is doubted is read once more.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 
@@ -161,10 +163,14 @@ impl Follower {
                             reason,
                             "cannot read routes from etcd (--etcd-address); the routes stay as they are, and gogeta goes on trying"
                         );
-                        told[turn] = reason;
+                        told[turn].clone_from(&reason);
                     }
                     turn = (turn + 1) % told.len();
-                    tokio::time::sleep(self.backoff.pause()).await;
+                    // A password takes etcd a tenth of a second of work, and a wrong one stays wrong.
+                    let refused =
+                        reason.contains("authentication failed") || reason.contains("permission denied");
+                    let pause = if refused { jitter(REFUSED) } else { self.backoff.pause() };
+                    tokio::time::sleep(pause).await;
                 }
             }
         }
