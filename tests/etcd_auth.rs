@@ -149,7 +149,7 @@ async fn a_wrong_password_is_told_once_and_ends_nothing() {
 
 #[tokio::test]
 async fn commands_need_no_more_than_the_two_directories() {
-    let Some(etcd) = guarded().await else { return };
+    let Some(etcd) = guarded(&[]).await else { return };
     let user = |password: &'static str, line: &'static str| {
         let builder = Gogeta::etcd(&etcd).env("GOGETA_ETCD_USER", "gogeta");
         builder.env("GOGETA_ETCD_PASSWORD", password).command_line(line)

@@ -165,7 +165,6 @@ async fn write(etcd: &Etcd, dice: &mut Dice) {
 
 /// `GOGETA_TEST_SEED` makes a run happen again.
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "a failed test shows by which seed it failed, and what it did")]
 async fn faults_in_any_order() {
     let Some(mut etcd) = Etcd::start().await else { return };
     let given = std::env::var("GOGETA_TEST_SEED").ok().and_then(|text| text.parse().ok());

@@ -1,7 +1,8 @@
 //! The file that the last known routes are kept in: lines of JSON, so that people can read it in need.
 //!
 //! A head with where in etcd's history the routes were so; a line `[key, value, wrong]` for each key, `wrong` being
-//! true where a better value stays in force; and an end with the number of lines and the checksum of all that is before it.
+//! true where a better value stays in force; and an end with the number of lines and the checksum of all that is before
+//! it.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
