@@ -32,7 +32,8 @@ pub(super) async fn obstacle(
     let written = if now.revision == known.revision {
         written
     } else {
-        // What stood there when we saw it? And is what happened since still there?
+        // What stood there when we saw it? And is what happened since still there? A watch from the very revision
+        // that was compacted could still be had, but lacks what was deleted there (etcd-io/etcd#18089).
         match look(client, key, known.revision).await {
             Ok((_, written)) => written,
             Err(reason) if reason.contains("compacted") => return Ok(Some(Why::Compacted)),
