@@ -12,6 +12,8 @@ use crate::config::{ConfigError, Etcd};
 const CALL: Duration = Duration::from_secs(10);
 /// How long the first one to a member may take: one that hangs must not keep us from the others.
 const FIRST: Duration = Duration::from_secs(3);
+/// What is said of a member that does not answer the first one.
+pub(super) const SILENCE: &str = "no answer within 3 s";
 
 /// Checks what can be checked without etcd: that the certificate files are there.
 ///
@@ -90,6 +92,7 @@ async fn limited<T>(
 ) -> Result<T, Reason> {
     match tokio::time::timeout(limit, call).await {
         Ok(outcome) => outcome.map_err(|error| reason(&error)),
+        Err(_) if limit == FIRST => Err(SILENCE.to_owned()),
         Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
     }
 }

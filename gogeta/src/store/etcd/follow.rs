@@ -190,7 +190,7 @@ impl Follower {
 
     /// Goes on from where the last watch was; where that is impossible, reads everything anew.
     async fn begin(&mut self, client: &mut Client, address: &str) -> Result<Watch, End> {
-        let tells = tells_progress(client).await;
+        let tells = tells_progress(client).await?;
         let why = match self.position.as_ref() {
             None => Why::First,
             Some(_) if self.compacted => Why::Compacted,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use etcd_client::{Client, EventType, WatchOptions, WatchResponse, WatchStream};
 use tokio::time::{Instant, timeout_at};
 
-use super::connect::{in_time, reason};
+use super::connect::{SILENCE, first, in_time, reason};
 use super::snapshot::LARGE;
 use super::{Reason, end_of, key_of};
 use crate::routes::key::{Key, KeySpace};
@@ -230,12 +230,13 @@ impl Watch {
 
 /// Whether this member tells of its progress in the order of its events. Versions before 3.4.25 and 3.5.8 may say
 /// that a watch has got as far as a revision whose events are still to come (etcd-io/etcd#15220).
-pub(super) async fn tells_progress(client: &mut Client) -> bool {
-    let version = match in_time(client.status()).await {
-        Ok(status) => status.version().to_owned(),
-        Err(_) => return false,
-    };
-    orders_progress(&version)
+pub(super) async fn tells_progress(client: &mut Client) -> Result<bool, Reason> {
+    match first(client.status()).await {
+        Ok(status) => Ok(orders_progress(status.version())),
+        Err(reason) if reason == SILENCE => Err(reason),
+        // A proxy may not know the question; whatever else is wrong shows with the next one.
+        Err(_) => Ok(false),
+    }
 }
 
 fn orders_progress(version: &str) -> bool {
