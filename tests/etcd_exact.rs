@@ -175,6 +175,31 @@ async fn a_compaction_behind_our_back_is_a_reading() {
 }
 
 #[tokio::test]
+async fn a_quiet_watch_keeps_up() {
+    let Some(etcd) = Etcd::absent() else { return };
+    let mut etcd = etcd.with(&["--experimental-watch-progress-notify-interval=200ms"]);
+    etcd.restart().await;
+    let link = Link::to(etcd.port()).await;
+    let gogeta = follow(&[&link.url()]).await;
+    // Nothing of this is watched.
+    for _ in 0..10 {
+        etcd.put("/zoo", "x").await;
+    }
+    let revision = etcd.revision().await;
+    until("etcd has said how far it is", async || {
+        (metric(&gogeta, "gogeta_config_revision").await as i64 == revision).then_some(())
+    })
+    .await;
+    link.cut();
+    is_away(&gogeta).await;
+    etcd.compact().await;
+    link.mend();
+    routes(&etcd, 0..1).await;
+    agrees(&gogeta, &etcd).await;
+    assert_eq!(rereads(&gogeta).await, [0.0; 4]);
+}
+
+#[tokio::test]
 async fn an_older_backup_is_noticed() {
     let Some((mut etcd, gogeta)) = begun().await else { return };
     let backup = etcd.back_up().await;
