@@ -13,22 +13,15 @@ static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r
 pub(super) fn end_of_head(bytes: &[u8], seen: usize) -> Option<usize> {
     // An empty line before the request line is no end.
     let start = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-    if seen == 0
-        && let Some(at) = EMPTY_LINE.find(&bytes[start..])
-    {
-        // An end in bare LF before it makes what is before it a bad line.
-        return Some(start + at + 4);
-    }
-    let mut at = start.max(seen.saturating_sub(2));
-    while let Some(found) = memchr(b'\n', &bytes[at..]) {
-        let end = at + found + 1;
-        // Lines that end in LF alone end a head for some parsers: here too, and it is refused for it.
-        if bytes[start..end].ends_with(b"\n\r\n") || bytes[start..end].ends_with(b"\n\n") {
-            return Some(end);
-        }
-        at = end;
-    }
-    None
+    let from = start.max(seen.saturating_sub(3));
+    EMPTY_LINE.find(&bytes[from..]).map(|at| from + at + 4)
+}
+
+/// For some parsers a line, and with it a head, ends in LF alone. A head that has not ended for us must not wait for
+/// more then.
+pub(super) fn check_line_ends(partial: &[u8], seen: usize) -> Result<(), Refusal> {
+    let lone = |at: usize| at == 0 || partial[at - 1] != b'\r';
+    if memchr_iter(b'\n', &partial[seen..]).any(|at| lone(seen + at)) { Err(NO_CR) } else { Ok(()) }
 }
 
 /// A line without its CRLF, and what is behind it.

@@ -3,7 +3,7 @@
 use memchr::memchr;
 
 use super::chunks::{Bounds, Chunks};
-use super::grammar::{Fields, end_of_head, is_token, read_fields, split_line};
+use super::grammar::{Fields, check_line_ends, end_of_head, is_token, read_fields, split_line};
 use super::{
     Framing, HEAD_TOO_LARGE, Limits, OLD_CHUNKS, Refusal, TARGET_TOO_LONG, TOO_MUCH_BODY, TWO_FRAMINGS,
     bad_line,
@@ -178,6 +178,7 @@ impl Gate {
             None if partial.len() > self.limits.head => Err(self.too_large(&partial)),
             None => {
                 check_beginning(&partial)?;
+                check_line_ends(&partial, seen)?;
                 self.partial = partial;
                 Ok(bytes.len())
             }

@@ -7,7 +7,7 @@
 use std::ops::RangeInclusive;
 
 use super::chunks::{Bounds, Chunks};
-use super::grammar::{Fields, end_of_head, is_control, read_fields, split_line};
+use super::grammar::{Fields, check_line_ends, end_of_head, is_control, read_fields, split_line};
 use super::{OLD_CHUNKS, Refusal, TWO_FRAMINGS, bad_framing, bad_line, too_much};
 
 /// How much a response may have.
@@ -169,6 +169,7 @@ impl ResponseGate {
                 return Err(HEAD_TOO_LARGE);
             }
             check_beginning(&self.partial)?;
+            check_line_ends(&self.partial, seen)?;
             return Ok((bytes.len(), Piece::Held));
         };
         let mut head = std::mem::take(&mut self.partial);
