@@ -128,7 +128,8 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     let start = start_from_disk(&mut controller, &source, &plane);
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        // With several, tokio's dump of their tasks (SIGUSR1) waits for ever where one of them is late.
+        .worker_threads(1)
         .thread_name("control")
         .enable_all()
         .build()
