@@ -96,3 +96,17 @@ async fn what_was_removed_must_be_known_too() {
     publish(&etcd, "one", removed + 1).await;
     run(&etcd, "wait a.test unknown --timeout 100ms").await.badly(1, &["is applied by 0"]);
 }
+
+#[tokio::test]
+async fn a_running_gogeta_says_what_it_has_applied() {
+    let Some(etcd) = Etcd::start().await else { return };
+    etcd.route("a.test", "web").await;
+    etcd.locate("web", "1", 80).await;
+    let _gogeta = Gogeta::etcd(&etcd).start().await;
+    run(&etcd, "wait a.test started").await.well(&["applied by 1 gogeta"]);
+    etcd.status("web", "1", ["stopped", "stopped", "-"]).await;
+    let revision = etcd.revision().await;
+    // Of this no route depends, and nobody says that he has seen it.
+    etcd.put("/services/web/1/lastAccess", "2026-01-01 00:00:00").await;
+    run(&etcd, "wait a.test stopped").await.well(&[&format!("revision {revision} is applied by 1 gogeta")]);
+}

@@ -13,6 +13,7 @@ use super::{Failure, context, routes};
 use crate::cli::{Cli, WaitOptions};
 use crate::config::Etcd;
 use crate::store::etcd::Reason;
+use crate::store::etcd::applied::Applied;
 use crate::store::etcd::tree::Tree;
 
 /// Between two tries to reach etcd.
@@ -31,7 +32,7 @@ pub(super) async fn run(cli: &Cli, options: &WaitOptions) -> Result<u8, Failure>
             (None, Some(host), Some(state)) => state::wait(&mut waiter, &routes::host(host)?, state).await?,
             _ => return Err(Failure::Usage("give HOST and STATE, or --revision".to_owned())),
         };
-        let directory = format!("{}/applied/", options.publish_dir.trim_end_matches('/'));
+        let directory = Applied::prefix(&options.publish_dir);
         Ok((revision, applied::wait(&mut waiter, &directory, revision, options.count).await?))
     });
     let (revision, gogetas) = match outcome.await {

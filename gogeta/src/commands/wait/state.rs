@@ -69,7 +69,14 @@ async fn look(tree: &mut Tree, host: &str) -> Result<Seen, Reason> {
 
 async fn read(tree: &mut Tree, directories: &[String], revision: i64) -> Result<Snapshot, Reason> {
     let directories: Vec<&str> = directories.iter().map(String::as_str).collect();
-    tree.read_at(&directories, revision).await
+    let mut snapshot = tree.read_at(&directories, revision).await?;
+    // Others change no route, and gogetas do not say that they have seen them.
+    let space = tree.space();
+    let routes = |key: &[u8]| {
+        std::str::from_utf8(key).is_ok_and(|key| space.parse(key).is_ok_and(|key| key.is_routing()))
+    };
+    snapshot.pairs.retain(|pair| routes(&pair.key));
+    Ok(snapshot)
 }
 
 /// The directories of all domains that a host may belong to.
