@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::process::Stdio;
 
-use tokio::process::Command;
-
-use super::run;
+use super::{on_a_terminal, run};
 use crate::support::backend::Backend;
 use crate::support::client::get;
-use crate::support::etcd::{Etcd, Op, skip};
+use crate::support::etcd::{Etcd, Op};
 use crate::support::gogeta::Gogeta;
 
 /// A tree with something of each kind, right and wrong.
@@ -124,26 +121,15 @@ async fn a_broken_file_changes_nothing() {
 #[tokio::test]
 async fn ten_thousand_routes_each_as_one_and_with_progress() {
     let Some(etcd) = Etcd::start().await else { return };
-    if std::process::Command::new("script").arg("--version").output().is_err() {
-        return skip("script (of util-linux), which plays the terminal, is not installed");
-    }
     let mut toml = String::new();
     for number in 0..10_000 {
         let _ = write!(toml, "[domains.\"h{number}.test\"]\ntype = \"service\"\nvalue = \"s{number}\"\n");
     }
     let builder = Gogeta::bare();
     let file = builder.file("routes.toml", &toml);
-    let line =
-        format!("{} import {} --etcd-address {}", env!("CARGO_BIN_EXE_gogeta"), file.display(), etcd.url());
-    let terminal = Command::new("script")
-        .args(["-qec", &line, "/dev/null"])
-        .env("TERM", "xterm")
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .expect("script runs");
-    let said = String::from_utf8_lossy(&terminal.stdout).into_owned();
-    assert!(terminal.status.success() && said.contains("10000 added"), "{said}");
+    let line = format!("import {}", file.display());
+    let Some(said) = on_a_terminal(&etcd, &line, &[]).await else { return };
+    assert!(said.contains("10000 added"), "{said}");
     assert!(said.contains("of 10000 written"), "no progress is shown: {said}");
     let revisions = etcd.all_revisions().await;
     assert_eq!(revisions.len(), 20_000);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{run, run_args};
+use super::{on_a_terminal, run, run_args};
 use crate::support::backend::Backend;
 use crate::support::client::get;
 use crate::support::etcd::Etcd;
@@ -78,4 +78,18 @@ async fn rm_removes_all_of_it_once() {
     run(&etcd, "route rm B.test").await.well(&[]);
     let left = run(&etcd, "route ls --json").await.json();
     assert_eq!(left["domains"].as_array().map(Vec::len), Some(1), "{left}");
+}
+
+#[tokio::test]
+async fn colours_are_for_terminals_that_want_them() {
+    let Some(etcd) = Etcd::start().await else { return };
+    etcd.route("a.test", "nobody").await;
+    let Some(coloured) = on_a_terminal(&etcd, "route ls", &[]).await else { return };
+    assert!(coloured.contains("\x1b[31merror\x1b[0m"), "{coloured}");
+    for variables in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let plain = on_a_terminal(&etcd, "route ls", &[variables]).await.expect("it ran before");
+        assert!(plain.contains("error") && !plain.contains('\x1b'), "{variables:?}: {plain}");
+    }
+    let json = on_a_terminal(&etcd, "route ls --json", &[]).await.expect("it ran before");
+    assert!(!json.contains('\x1b'), "{json}");
 }

@@ -1,6 +1,10 @@
 //! `gogeta watch`: every change once, with what was there before, also when etcd goes and comes.
 
+use std::process::Stdio;
+
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
 use super::run;
 use crate::support::etcd::{Etcd, Op};
@@ -61,6 +65,24 @@ async fn another_etcd_is_noticed() {
     watch.log_has("back with other data").await;
     etcd.put("/services/web/1/domain", "new").await;
     says(&watch, "is new: \"new\"").await;
+}
+
+#[tokio::test]
+async fn it_ends_when_nobody_listens() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gogeta"));
+    command.args(["watch", "--json", "--etcd-address", &etcd.url()]).stderr(Stdio::null());
+    let mut watch = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("gogeta starts");
+    // A reader that takes one line and leaves.
+    let mut lines = BufReader::new(watch.stdout.take().expect("it is piped")).lines();
+    assert!(lines.next_line().await.expect("it can be read").is_some_and(|line| line.contains("watching")));
+    drop(lines);
+    let status = until("it ends", async || {
+        etcd.put("/services/web/1/domain", "x").await;
+        watch.try_wait().expect("it can be asked")
+    })
+    .await;
+    assert_eq!(status.code(), Some(0));
 }
 
 #[tokio::test]

@@ -19,12 +19,16 @@ pub enum Failure {
     /// etcd cannot be used.
     #[error("cannot use etcd (--etcd-address): {0}")]
     Etcd(Reason),
+    /// Nobody listens to the answer any more, which is no mistake of anyone's.
+    #[error("nobody listens any more")]
+    Unheard,
 }
 
 impl Failure {
     /// The exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Unheard => 0,
             Self::No(_) => 1,
             Self::Usage(_) | Self::Etcd(_) => 2,
         }

@@ -35,7 +35,7 @@ pub fn run(cli: &Cli, command: &Command) -> Result<u8, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::No(format!("cannot start a runtime: {error}")))?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         match command {
             Command::Demo(_) => Err(Failure::Usage("the demo is no command of etcd's".to_owned())),
             Command::Route(command) => route::run(cli, command).await,
@@ -49,5 +49,9 @@ pub fn run(cli: &Cli, command: &Command) -> Result<u8, Failure> {
             Command::Wait(options) => wait::run(cli, options).await,
             Command::Watch(options) => watch::run(cli, options).await,
         }
-    })
+    });
+    match outcome {
+        Err(Failure::Unheard) => Ok(0),
+        outcome => outcome,
+    }
 }

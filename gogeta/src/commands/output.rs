@@ -119,12 +119,16 @@ impl Table {
 
 /// Says the answer. Whoever stops listening (`| head`) has heard enough.
 pub(super) fn say(text: &str) -> Result<(), Failure> {
+    heard(text).map(drop)
+}
+
+/// Says a part of the answer; false where nobody listens any more.
+pub(super) fn heard(text: &str) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::No(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::No(format!("cannot write to standard output: {error}"))),
     }
 }
 
@@ -134,10 +138,9 @@ pub(super) fn say_json(value: &impl Serialize) -> Result<(), Failure> {
     say(&(text + "\n"))
 }
 
-/// Says something beside the answer.
-#[expect(clippy::print_stderr, reason = "notes must not get into the answer, which is on standard output")]
+/// Says something beside the answer. A note that nobody reads is no reason to end what is under way.
 pub(super) fn note(text: &str) {
-    eprintln!("gogeta: {text}");
+    let _ = writeln!(io::stderr(), "gogeta: {text}");
 }
 
 /// A number of things.

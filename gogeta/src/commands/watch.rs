@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use super::output::{Tone, clean, coloured, note, paint, say};
+use super::output::{Tone, clean, coloured, heard, note, paint};
 use super::{Failure, context};
 use crate::cli::{Cli, WatchOptions};
 use crate::config::Etcd;
@@ -95,7 +95,12 @@ impl Teller {
     /// Says what is no change: where it can be seen, and where a program can read it.
     fn note(&self, text: &str) -> Result<(), Failure> {
         note(text);
-        if self.json { say(&format!("{}\n", json!({ "note": text }))) } else { Ok(()) }
+        if self.json { self.say(&format!("{}\n", json!({ "note": text }))) } else { Ok(()) }
+    }
+
+    /// Says a line, while somebody listens.
+    fn say(&self, line: &str) -> Result<(), Failure> {
+        if heard(line)? { Ok(()) } else { Err(Failure::Unheard) }
     }
 
     fn change(&self, change: &Happened) -> Result<(), Failure> {
@@ -111,12 +116,12 @@ impl Teller {
                 "old": text(&change.old),
                 "new": text(&change.new),
             });
-            return say(&format!("{line}\n"));
+            return self.say(&format!("{line}\n"));
         }
         let time = now.format(format_description!("[hour]:[minute]:[second]")).unwrap_or_default();
         let (words, tone) = words(change);
         let key = String::from_utf8_lossy(&change.key);
-        say(&format!(
+        self.say(&format!(
             "{}  {}  {}\n",
             paint(&format!("{time} {:>8}", change.revision), Tone::Faint, self.coloured),
             clean(&key),
