@@ -289,7 +289,7 @@ pub struct ServiceSet {
     pub name: String,
     /// The instance's index: any text, a number usually
     pub index: String,
-    /// Where it listens; [HOST]:PORT for an IPv6 address
+    /// Where it listens; an IPv6 address in brackets
     #[arg(long, value_name = "HOST:PORT")]
     pub location: Option<String>,
     /// Its status.
@@ -384,7 +384,7 @@ pub struct RegisterOptions {
     pub service: String,
     /// The instance's index: any text, a number usually
     pub index: String,
-    /// Where it listens, as gogeta reaches it; [HOST]:PORT for an IPv6 address
+    /// Where it listens, as gogeta reaches it; an IPv6 address in brackets
     #[arg(long, value_name = "HOST:PORT")]
     pub location: String,
     /// The keys stay so long if this command dies without a word; it is kept alive three times as often

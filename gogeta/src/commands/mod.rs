@@ -3,9 +3,9 @@
 //! Exit codes: 0 where it is done or so; 1 where it is not, or was refused; 2 where what was given is wrong, or etcd
 //! cannot be used. Standard output has the answer and nothing else: a table for people, JSON with `--json`.
 //!
-//! - [`context`]: where etcd is, and why a command failed
-//! - [`output`]: tables, colours, JSON
-//! - [`routes`]: etcd's keys as a route table, for those that show states
+//! - `context`: where etcd is, and why a command failed
+//! - `output`: tables, colours, JSON
+//! - `routes`: etcd's keys as a route table, for those that show states
 
 mod check;
 mod context;
