@@ -25,9 +25,6 @@ use super::gated::{Desk, Gated};
 use super::transport::Transport;
 use crate::routes::model::Upstream;
 
-/// Bytes that hyper may read ahead of a response, or hold of a request that the upstream does not read.
-const BUFFER: usize = 128 << 10;
-
 /// One connection to an upstream.
 #[derive(Debug)]
 pub struct UpstreamConnection {
@@ -107,8 +104,7 @@ impl UpstreamConnection {
     ) -> Result<Box<Self>, hyper::Error> {
         let desk = Desk::new(limits);
         let io = TokioIo::new(Gated::new(transport, desk.clone()));
-        let (sender, connection) =
-            Builder::new().max_buf_size(BUFFER.max(2 * limits.head)).handshake(io).await?;
+        let (sender, connection) = Builder::new().handshake(io).await?;
         let bell = Arc::new(Bell::default());
         Ok(Box::new(Self {
             sender,
