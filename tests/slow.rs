@@ -25,9 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MANY: usize = 2000;
 /// How much memory one of gogeta's connections may cost, in KiB: hyper has a buffer of 8 KiB for writing, and one of
 /// as much, or twice as much while a head is read, for reading; the rest is ours.
-const CONNECTION: u64 = 48;
-/// How much more one may cost whose other side is faster: hyper reads ahead and has unsent bytes, 408 KiB of each.
-const BACKLOG: u64 = 2 * 408;
+const CONNECTION: u64 = 32;
+/// How much more one may cost whose other side is faster: hyper reads 408 KiB ahead, and has
+/// 128 KiB of unsent bytes.
+const BACKLOG: u64 = 408 + 128;
 
 /// Lets this process open as many files as it may; gives how many.
 fn raise_the_limit() -> usize {

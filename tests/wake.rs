@@ -56,28 +56,35 @@ async fn a_service_starts_sleeps_and_wakes() {
     assert_eq!(get(gogeta.proxy, "a.test", "/").await.text(), "web");
 }
 
-#[tokio::test]
-async fn many_requests_and_gogetas_wake_it_once() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_requests_to_fifty_gogetas_wake_it_once() {
     let Some(etcd) = Etcd::start().await else { return };
     let _web = asleep(&etcd).await;
-    let (one, two) = tokio::join!(Gogeta::etcd(&etcd).start(), Gogeta::etcd(&etcd).start());
-    shows(&one, Some("passivated")).await;
-    shows(&two, Some("passivated")).await;
+    let mut gogetas = Vec::new();
+    while gogetas.len() < 50 {
+        // A few at a time: a start has its deadline.
+        let few = || Gogeta::etcd(&etcd).args(["--threads", "1", "--publish-dir", "off"]).start();
+        let (one, two, three, four, five) = tokio::join!(few(), few(), few(), few(), few());
+        gogetas.extend([one, two, three, four, five]);
+    }
+    for gogeta in &gogetas {
+        shows(gogeta, Some("passivated")).await;
+    }
     let before = etcd.version(EXPECTED).await;
-    let requests: Vec<_> = (0..20)
-        .map(|number| tokio::spawn(get(if number % 2 == 0 { one.proxy } else { two.proxy }, "a.test", "/")))
-        .collect();
+    let ask = |number: usize| tokio::spawn(get(gogetas[number % gogetas.len()].proxy, "a.test", "/"));
+    let requests: Vec<_> = (0..1000).map(ask).collect();
     for request in requests {
         assert_eq!(request.await.expect("an answer").status, 503);
     }
-    shows(&one, Some("starting")).await;
-    shows(&two, Some("starting")).await;
+    for gogeta in &gogetas {
+        shows(gogeta, Some("starting")).await;
+    }
     // Whoever came later finds it woken: nothing to write.
-    assert_eq!(get(one.proxy, "a.test", "/").await.status, 503);
+    assert_eq!(get(gogetas[0].proxy, "a.test", "/").await.status, 503);
     assert_eq!(etcd.version(EXPECTED).await, before + 1);
     assert_eq!(etcd.get(EXPECTED).await.as_deref(), Some("started"));
-    let woken = [&one, &two].map(|gogeta| gogeta.lines_with("woke a passivated instance").len());
-    assert_eq!(woken.iter().sum::<usize>(), 1, "{woken:?}");
+    let woken = gogetas.iter().map(|gogeta| gogeta.lines_with("woke a passivated instance").len());
+    assert_eq!(woken.sum::<usize>(), 1);
 }
 
 #[tokio::test]
