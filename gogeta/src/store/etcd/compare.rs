@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use super::Reason;
 use super::backoff::jitter;
-use super::snapshot::{Haste, Snapshot, snapshot};
+use super::pages::Haste;
+use super::snapshot::{Snapshot, snapshot};
 use crate::routes::key::{Key, KeySpace};
 use crate::routes::registry::Op;
 
@@ -80,11 +81,9 @@ impl Comparison {
 
     /// Begins to read everything as it was at the revision that is applied.
     pub(super) fn read(&mut self, client: &Client, space: &KeySpace, revision: i64) {
-        let (mut client, space) = (client.clone(), space.clone());
+        let (client, space) = (client.clone(), space.clone());
         self.reading =
-            Some(tokio::spawn(
-                async move { snapshot(&mut client, &space, revision, Haste::Leisurely).await },
-            ));
+            Some(tokio::spawn(async move { snapshot(&client, &space, revision, Haste::Leisurely).await }));
     }
 }
 

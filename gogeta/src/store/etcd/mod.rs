@@ -8,7 +8,7 @@
 //!
 //! - `follow`: the loop that all of this is part of
 //! - `connect`, `backoff`: the way to etcd
-//! - `resume`, `snapshot`, `watch`: from what is known to what is new
+//! - `resume`, `snapshot`, `watch`: from what is known to what is new; `pages`: large readings
 //! - `compare`: the reading now and then that should find nothing
 //! - `write`, [`applied`]: what gogeta itself writes
 
@@ -17,6 +17,7 @@ mod backoff;
 mod compare;
 mod connect;
 mod follow;
+mod pages;
 mod papers;
 mod resume;
 mod snapshot;

@@ -6,7 +6,7 @@ use etcd_client::{Client, EventType, WatchOptions, WatchResponse, WatchStream};
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::{SILENCE, first, in_time, reason};
-use super::snapshot::LARGE;
+use super::pages::LARGE;
 use super::{Reason, end_of, key_of};
 use crate::routes::key::{Key, KeySpace};
 use crate::routes::registry::Op;

@@ -13,12 +13,10 @@ use etcd_client::{
 pub use watch::{Ended, Happened, Watch};
 
 use super::connect::{connect, in_time};
+use super::pages::{Haste, Pages};
 use super::{Reason, end_of};
 use crate::config::Etcd;
 use crate::routes::key::KeySpace;
-
-/// Keys read at once: a response stays far below what either side takes for too large.
-const PAGE: i64 = 5000;
 
 /// An endpoint that says nothing for so long is passed over.
 const HELLO: Duration = Duration::from_secs(4);
@@ -158,35 +156,17 @@ impl Tree {
     ///
     /// Why it cannot be had.
     pub async fn read_at(&mut self, directories: &[&str], revision: i64) -> Result<Snapshot, Reason> {
-        let mut snapshot = Snapshot { revision, ..Snapshot::default() };
-        for directory in directories {
-            let mut from = directory.as_bytes().to_vec();
-            let end = end_of(directory);
-            loop {
-                let options = GetOptions::new()
-                    .with_range(end.clone())
-                    .with_limit(PAGE)
-                    .with_revision(snapshot.revision);
-                let mut page = in_time(self.client.get(from, Some(options))).await?;
-                if snapshot.revision == 0 {
-                    snapshot.revision = page.header().map_or(0, ResponseHeader::revision);
-                }
-                let more = page.more();
-                let pairs = page.take_kvs();
-                // The next page begins right behind this one's last key.
-                from = pairs.last().map(|pair| [pair.key(), &[0]].concat()).unwrap_or_default();
-                snapshot.pairs.extend(pairs.iter().map(|pair| Pair {
-                    key: pair.key().to_vec(),
-                    value: pair.value().to_vec(),
-                    revision: pair.mod_revision(),
-                    lease: pair.lease(),
-                }));
-                if !more {
-                    break;
-                }
-            }
+        let mut pages = Pages::of(&self.client, directories, revision, Haste::Now);
+        let mut pairs = Vec::new();
+        while let Some(page) = pages.next().await? {
+            pairs.extend(page.kvs().iter().map(|pair| Pair {
+                key: pair.key().to_vec(),
+                value: pair.value().to_vec(),
+                revision: pair.mod_revision(),
+                lease: pair.lease(),
+            }));
         }
-        Ok(snapshot)
+        Ok(Snapshot { revision: pages.revision(), pairs })
     }
 
     /// Takes all steps as one, if every key is as it was seen; else none.
