@@ -11,8 +11,7 @@ use time::macros::format_description;
 use super::output::{Tone, clean, coloured, heard, note, paint};
 use super::{Failure, context};
 use crate::cli::{Cli, WatchOptions};
-use crate::config::Etcd;
-use crate::store::etcd::tree::{Ended, Happened, Tree};
+use crate::store::etcd::tree::{Break, Happened, Tree};
 
 /// Between two tries to reach etcd.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -32,15 +31,15 @@ pub(super) async fn run(cli: &Cli, options: &WatchOptions) -> Result<u8, Failure
     loop {
         let Err(ended) = follow(&mut tree, &prefixes, &mut next, &teller).await?;
         match ended {
-            Ended::Compacted(oldest) => {
+            Break::Compacted(oldest) => {
                 teller.note(&format!(
                     "changes from revision {next} to {oldest} are lost: etcd has compacted them"
                 ))?;
                 next = oldest;
             }
-            Ended::Broken(reason) => {
+            Break::Broken(reason) => {
                 teller.note(&format!("etcd is away, and is tried again: {reason}"))?;
-                tree = reopen(&etcd).await;
+                tree = Tree::reopen(&etcd, PAUSE).await;
                 let revision = tree.revision().await.unwrap_or(next);
                 if revision < next - 1 {
                     teller.note(&format!("etcd is back with other data, at revision {revision}"))?;
@@ -59,10 +58,10 @@ async fn follow(
     prefixes: &[&str],
     next: &mut i64,
     teller: &Teller,
-) -> Result<Result<Infallible, Ended>, Failure> {
+) -> Result<Result<Infallible, Break>, Failure> {
     let mut watch = match tree.watch(prefixes, *next).await {
         Ok(watch) => watch,
-        Err(reason) => return Ok(Err(Ended::Broken(reason))),
+        Err(reason) => return Ok(Err(Break::Broken(reason))),
     };
     loop {
         match watch.next().await {
@@ -73,15 +72,6 @@ async fn follow(
                 }
             }
             Err(ended) => return Ok(Err(ended)),
-        }
-    }
-}
-
-async fn reopen(etcd: &Etcd) -> Tree {
-    loop {
-        tokio::time::sleep(PAUSE).await;
-        if let Ok(tree) = Tree::open(etcd).await {
-            return tree;
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::cli::{Cli, WaitOptions};
 use crate::config::Etcd;
 use crate::store::etcd::Reason;
 use crate::store::etcd::applied::Applied;
-use crate::store::etcd::tree::Tree;
+use crate::store::etcd::tree::{Break, Tree};
 
 /// Between two tries to reach etcd.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -69,8 +69,8 @@ impl Waiter<'_> {
             let mut watch = self.tree.watch(directories, from).await?;
             // Whatever it says, a compaction too, is a reason to look again.
             match watch.next().await {
-                Ok(_) | Err(crate::store::etcd::tree::Ended::Compacted(_)) => Ok(()),
-                Err(crate::store::etcd::tree::Ended::Broken(reason)) => Err(reason),
+                Ok(_) | Err(Break::Compacted(_)) => Ok(()),
+                Err(Break::Broken(reason)) => Err(reason),
             }
         };
         let outcome: Result<(), Reason> = changed.await;
@@ -82,12 +82,6 @@ impl Waiter<'_> {
     /// Finds an etcd that answers: one that is away for a moment is waited for.
     async fn reopen(&mut self, reason: &str) {
         self.tell(format!("etcd is away: {reason}"));
-        loop {
-            tokio::time::sleep(PAUSE).await;
-            if let Ok(tree) = Tree::open(&self.etcd).await {
-                self.tree = tree;
-                return;
-            }
-        }
+        self.tree = Tree::reopen(&self.etcd, PAUSE).await;
     }
 }

@@ -94,7 +94,7 @@ enum End {
 impl From<Break> for End {
     fn from(end: Break) -> Self {
         match end {
-            Break::Compacted => Self::Compacted,
+            Break::Compacted(_) => Self::Compacted,
             Break::Broken(reason) => Self::Broken(reason),
         }
     }

@@ -50,9 +50,10 @@ pub(super) enum Opened {
 }
 
 /// Why a watch is over.
-pub(super) enum Break {
-    /// It was too slow: what it needs has been compacted.
-    Compacted,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Break {
+    /// What it needs has been compacted; etcd remembers from this revision on.
+    Compacted(i64),
     /// Anything else.
     Broken(Reason),
 }
@@ -96,19 +97,35 @@ pub(super) async fn open(
     let response = response.ok_or("etcd ended the watch")?;
     match watch.add(space, &response) {
         Ok(()) => Ok(Opened::Watch(Box::new(watch))),
-        Err(Break::Compacted) => Ok(Opened::Compacted),
+        Err(Break::Compacted(_)) => Ok(Opened::Compacted),
         Err(Break::Broken(reason)) => Err(reason),
     }
+}
+
+/// What a watch says next. Cancel-safe.
+pub(super) async fn message(stream: &mut WatchStream) -> Result<WatchResponse, Reason> {
+    match stream.message().await {
+        Ok(Some(response)) => Ok(response),
+        Ok(None) => Err("etcd ended the watch".to_owned()),
+        Err(error) => Err(reason(&error)),
+    }
+}
+
+/// Whether a watch goes on behind that response.
+pub(super) fn check(response: &WatchResponse) -> Result<(), Break> {
+    if response.compact_revision() > 0 {
+        return Err(Break::Compacted(response.compact_revision()));
+    }
+    if response.canceled() {
+        return Err(Break::Broken(format!("etcd cancelled the watch: {}", response.cancel_reason())));
+    }
+    Ok(())
 }
 
 impl Watch {
     /// What etcd says next. Cancel-safe.
     pub(super) async fn message(&mut self) -> Result<WatchResponse, Reason> {
-        match self.stream.message().await {
-            Ok(Some(response)) => Ok(response),
-            Ok(None) => Err("etcd ended the watch".to_owned()),
-            Err(error) => Err(reason(&error)),
-        }
+        message(&mut self.stream).await
     }
 
     /// Takes a response, and waits for what belongs to it.
@@ -162,12 +179,7 @@ impl Watch {
     }
 
     fn add(&mut self, space: &KeySpace, response: &WatchResponse) -> Result<(), Break> {
-        if response.compact_revision() > 0 {
-            return Err(Break::Compacted);
-        }
-        if response.canceled() {
-            return Err(Break::Broken(format!("etcd cancelled the watch: {}", response.cancel_reason())));
-        }
+        check(response)?;
         if response.created() {
             return Ok(());
         }

@@ -10,7 +10,8 @@ use etcd_client::{
     TxnOpResponse,
 };
 
-pub use watch::{Ended, Happened, Watch};
+pub use super::watch::Break;
+pub use watch::{Happened, Watch};
 
 use super::connect::{connect, in_time};
 use super::pages::{Haste, Pages};
@@ -106,6 +107,16 @@ impl Tree {
             }
         }
         Err(reasons.join("; "))
+    }
+
+    /// Opens it when an endpoint answers again, however long that takes, and with a pause before each try.
+    pub async fn reopen(etcd: &Etcd, pause: Duration) -> Self {
+        loop {
+            tokio::time::sleep(pause).await;
+            if let Ok(tree) = Self::open(etcd).await {
+                return tree;
+            }
+        }
     }
 
     async fn try_open(etcd: &Etcd, address: &str, space: &KeySpace) -> Result<Self, Reason> {

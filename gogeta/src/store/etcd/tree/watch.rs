@@ -4,7 +4,8 @@ use etcd_client::{EventType, WatchOptions, WatchStream};
 
 use super::Tree;
 use crate::store::etcd::Reason;
-use crate::store::etcd::connect::{in_time, reason};
+use crate::store::etcd::connect::in_time;
+use crate::store::etcd::watch::{Break, check, message};
 
 /// Changes as they come.
 pub struct Watch(WatchStream);
@@ -20,15 +21,6 @@ pub struct Happened {
     pub new: Option<Vec<u8>>,
     /// When.
     pub revision: i64,
-}
-
-/// Why no more changes come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    /// What was asked for is forgotten; etcd remembers from this revision on.
-    Compacted(i64),
-    /// Something else.
-    Broken(Reason),
 }
 
 impl Tree {
@@ -53,20 +45,11 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// [`Ended`], after which nothing comes any more.
-    pub async fn next(&mut self) -> Result<Vec<Happened>, Ended> {
+    /// [`Break`], after which nothing comes any more.
+    pub async fn next(&mut self) -> Result<Vec<Happened>, Break> {
         loop {
-            let response = match self.0.message().await {
-                Ok(Some(response)) => response,
-                Ok(None) => return Err(Ended::Broken("etcd ended the watch".to_owned())),
-                Err(error) => return Err(Ended::Broken(reason(&error))),
-            };
-            if response.compact_revision() > 0 {
-                return Err(Ended::Compacted(response.compact_revision()));
-            }
-            if response.canceled() {
-                return Err(Ended::Broken(format!("etcd cancelled the watch: {}", response.cancel_reason())));
-            }
+            let response = message(&mut self.0).await?;
+            check(&response)?;
             let happened = response.events().iter().filter_map(|event| {
                 let pair = event.kv()?;
                 let is_there = event.event_type() == EventType::Put;
