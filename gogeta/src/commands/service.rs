@@ -159,15 +159,16 @@ async fn status(cli: &Cli, options: &ServiceStatus) -> Result<(), Failure> {
             return Err(Failure::No(format!("the service {name} has no instance {index}")));
         }
     }
-    let Some(index) = index.as_deref().filter(|_| !status_steps("", status).is_empty()) else {
-        if !status_steps("", status).is_empty() {
-            return Err(Failure::Usage("say which INDEX the status is for".to_owned()));
+    let directory = format!("{}{name}/{}/", tree.space().services(), index.as_deref().unwrap_or_default());
+    let steps = status_steps(&directory, status);
+    match index {
+        _ if steps.is_empty() => show(revision, &services, common.json),
+        None => Err(Failure::Usage("say which INDEX the status is for".to_owned())),
+        Some(index) => {
+            let outcome = tree.commit(&[], &steps).await.map_err(Failure::Etcd)?;
+            written(common, name, index, outcome)
         }
-        return show(revision, &services, common.json);
-    };
-    let directory = format!("{}{name}/{index}/", tree.space().services());
-    let outcome = tree.commit(&[], &status_steps(&directory, status)).await.map_err(Failure::Etcd)?;
-    written(common, name, index, outcome)
+    }
 }
 
 async fn remove(cli: &Cli, options: &ServiceRm) -> Result<(), Failure> {

@@ -135,12 +135,19 @@ impl Keeper {
         }
     }
 
-    /// Goes on with the lease where there still is one, and registers anew where not.
-    async fn resume(&mut self, phase: Phase) -> Result<(), Reason> {
-        if !self.tree.keep_alive(self.lease, self.ttl / 3).await? {
+    /// Keeps the lease for its whole time once more; false where it is lost.
+    async fn renew(&mut self) -> Result<bool, Reason> {
+        let kept = self.tree.keep_alive(self.lease, self.ttl / 3).await?;
+        if !kept {
             self.lease = 0;
             note(&format!("the lease of {} was lost; it is registered anew", self.name));
         }
+        Ok(kept)
+    }
+
+    /// Goes on with the lease where there still is one, and registers anew where not.
+    async fn resume(&mut self, phase: Phase) -> Result<(), Reason> {
+        self.renew().await?;
         // The phase may be another one by now.
         if phase == Phase::Gone { Ok(()) } else { self.register(phase).await }
     }
@@ -152,12 +159,9 @@ impl Keeper {
             if phase == Phase::Gone {
                 return self.leave().await;
             }
-            let third = self.ttl / 3;
             tokio::select! {
-                () = tokio::time::sleep(third) => {
-                    if !self.tree.keep_alive(self.lease, third).await? {
-                        self.lease = 0;
-                        note(&format!("the lease of {} was lost; it is registered anew", self.name));
+                () = tokio::time::sleep(self.ttl / 3) => {
+                    if !self.renew().await? {
                         self.register(phase).await?;
                     }
                 }
