@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::access_log::{self, Writer};
 use crate::cli::ResolverType;
+use crate::clock::unix_seconds;
 use crate::config::{Config, ConfigError, ControlPlane, Source};
 use crate::control::Controller;
 use crate::feedback::{self, Inbox};
@@ -20,7 +21,6 @@ use crate::profile::Profiler;
 use crate::proxy::guests::Guests;
 use crate::proxy::listener::{self, ListenError, Listener, Place};
 use crate::proxy::server::Workers;
-use crate::proxy::service::unix_seconds;
 use crate::proxy::transport;
 use crate::proxy::worker::Shared;
 use crate::routes::key::KeySpace;

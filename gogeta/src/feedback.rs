@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::clock::unix_seconds;
 use crate::metrics::Metrics;
-use crate::proxy::service::unix_seconds;
 use crate::routes::model::{Instance, ServiceName};
 
 /// How many messages may wait for the store.

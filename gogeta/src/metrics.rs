@@ -12,7 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
-use crate::proxy::service::unix_seconds;
+use crate::clock::unix_seconds;
 
 /// What kind of domain a request was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
@@ -257,10 +256,4 @@ fn origin_form(path: &str) -> Result<Uri, ProxyError> {
 
 fn not_started(service: &Service, state: State, instance: Option<&Arc<Instance>>) -> ProxyError {
     ProxyError::NotStarted { service: service.name.as_str().into(), state, instance: instance.cloned() }
-}
-
-/// The time in seconds since 1970, for what is written to the store.
-pub fn unix_seconds() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.unwrap_or(Duration::ZERO).as_secs()
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Known;
-use crate::proxy::service::unix_seconds;
+use crate::clock::unix_seconds;
 use crate::routes::entries;
 use crate::routes::key::{Key, KeySpace};
 use crate::store::position::Position;

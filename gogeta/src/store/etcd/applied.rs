@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::Reason;
 use super::connect::in_time;
+use crate::clock::{since_1970, unix_seconds};
 
 /// How long the key outlives its gogeta, in seconds.
 const TTL: i64 = 15;
@@ -44,13 +45,12 @@ impl Applied {
     }
 
     fn now(revision: i64) -> Self {
-        let at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self {
             revision,
             host: host(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            at: at.map_or(0, |at| at.as_secs()),
+            at: unix_seconds(),
         }
     }
 }
@@ -71,13 +71,8 @@ impl Publisher {
     /// One for this process.
     pub(super) fn new(publish_dir: &str, revision: watch::Receiver<i64>) -> Self {
         // Containers may share a name, and all be process 1.
-        let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let id = format!(
-            "{}-{}-{:x}",
-            host().replace('/', "-"),
-            std::process::id(),
-            started.map_or(0, |at| at.as_micros())
-        );
+        let started = since_1970().as_micros();
+        let id = format!("{}-{}-{started:x}", host().replace('/', "-"), std::process::id());
         let key = format!("{}{id}", Applied::prefix(publish_dir));
         Self { key, revision, told: Arc::default() }
     }

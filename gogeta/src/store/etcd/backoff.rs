@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::since_1970;
+
 /// The first and the longest pause between two tries. Routes must be right two seconds after etcd is back.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
@@ -35,11 +37,9 @@ impl Backoff {
 
 /// Half to all of a time, so that not all gogetas do a thing at once.
 pub(super) fn jitter(time: Duration) -> Duration {
-    // The clock's nanoseconds are as good as dice here.
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |now| now.subsec_nanos());
-    time / 2 + (time / 2).mul_f64(f64::from(nanos / 1000 % 1000) / 1000.0)
+    // The clock's microseconds are as good as dice here.
+    let micros = since_1970().subsec_micros();
+    time / 2 + (time / 2).mul_f64(f64::from(micros % 1000) / 1000.0)
 }
 
 #[cfg(test)]
