@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task's output is what it is for")]
 
 mod apt;
+mod bench;
 mod build_ebpf;
 mod ci;
 mod command;
@@ -13,6 +14,7 @@ mod fuzz;
 mod kosoku;
 mod test;
 mod tidy;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
@@ -27,6 +29,8 @@ enum Task {
     Ci,
     /// Install what the tests need, then run them
     Test(test::Args),
+    /// Measure, in release, and write the results to docs/benchmarks
+    Bench(bench::Args),
     /// Look for inputs that break what must hold of every input
     Fuzz(fuzz::Args),
     /// Check the rules that no compiler checks
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Ci => ci::run(),
         Task::Test(args) => test::run(&args, require_all()),
+        Task::Bench(args) => bench::run(&args),
         Task::Fuzz(args) => fuzz::run(&args, require_all()),
         Task::Tidy => tidy::run(),
         Task::BuildEbpf(args) => build_ebpf::run(&args, require_all()),
