@@ -6,6 +6,8 @@
 
 #![no_std]
 
+pub mod guard;
+
 /// The name of the probe, the program in `gogeta-ebpf` that does nothing.
 ///
 /// It is a symbol in the eBPF object: userspace finds the program by this name.

@@ -1,0 +1,68 @@
+//! The guard: which requests and responses may pass between a parked pair of sockets without userspace.
+//!
+//! The kernel's programs and userspace's tests run this same code. Whatever it says no to is not wrong: userspace
+//! looks at it. What it says yes to, userspace would have passed on as it is, to the same place: RFC 9112 read even
+//! more strictly than by the strict gate of userspace, and nothing in it that gogeta sets, strips or goes by.
+//! What may be there is listed in [`grammar`]; [`table`] makes an automaton of it, at compile time.
+//!
+//! What depends on gogeta's flags is not in here. A pair may be guarded only if the limits are not below
+//! [`HEAD_MAX`] for heads and targets and [`grammar::FIELDS_MAX`] for fields, and no flag makes gogeta look at, or
+//! set, a field that may pass here.
+
+mod fields;
+pub mod grammar;
+mod request;
+mod response;
+mod table;
+
+pub use request::{REQUEST_NEXT, RequestScan};
+pub use response::{RESPONSE_NEXT, ResponseScan};
+pub use table::{CLASS, CLASSES, Next, STATES};
+
+/// Longest head that is judged, in bytes.
+pub const HEAD_MAX: usize = 2048;
+
+/// Longest host that a pair may have, in bytes (a power of two).
+pub const HOST_MAX: usize = 256;
+
+/// What a request must have asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Method {
+    /// GET (RFC 9110, 9.3.1).
+    Get = 1,
+    /// HEAD (RFC 9110, 9.3.2), whose answer has no body.
+    Head = 2,
+}
+
+/// Where a response ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Framing {
+    /// 200 to 599.
+    pub status: u16,
+    /// Bytes of the head with its empty line.
+    pub head: u32,
+    /// Bytes of the body that follow.
+    pub body: u64,
+}
+
+/// Judges a whole request head, behind which nothing may be; `host` is what the pair was routed by, lower case.
+pub fn request(head: &[u8], host: &[u8]) -> Option<Method> {
+    if head.len() > HEAD_MAX {
+        return None;
+    }
+    let mut padded = [0; HOST_MAX];
+    padded.get_mut(..host.len())?.copy_from_slice(host);
+    let mut scan = RequestScan::new();
+    if !head.iter().all(|byte| scan.step(*byte, &padded, host.len() as u32)) {
+        return None;
+    }
+    scan.accepted()
+}
+
+/// Reads a response's head at the start of these bytes; `to` is the method that it answers.
+pub fn response(start: &[u8], to: Method) -> Option<Framing> {
+    let mut scan = ResponseScan::new();
+    let end = start.iter().position(|byte| !scan.step(*byte));
+    end.and_then(|_| scan.framing(to))
+}
