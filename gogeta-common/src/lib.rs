@@ -7,8 +7,25 @@
 #![no_std]
 
 pub mod guard;
+pub mod pair;
 
 /// The name of the probe, the program in `gogeta-ebpf` that does nothing.
 ///
 /// It is a symbol in the eBPF object: userspace finds the program by this name.
 pub const PROBE_PROGRAM: &str = "gogeta_probe";
+
+/// The names of the sockmap engine's program and maps in the eBPF object.
+pub mod sockmap {
+    /// The program that judges what comes on a parked socket.
+    pub const PROGRAM: &str = "sockmap_verdict";
+    /// The sockets, by cookie.
+    pub const SOCKETS: &str = "SOCKETS";
+    /// Which pair a cookie belongs to.
+    pub const FLOWS: &str = "FLOWS";
+    /// The pairs, by slot.
+    pub const PAIRS: &str = "PAIRS";
+    /// Events for userspace.
+    pub const EVENTS: &str = "EVENTS";
+    /// A constant of the program: whether requests are told of, one by one.
+    pub const LOGS: &str = "LOGS";
+}

@@ -7,7 +7,10 @@
 //! For any other target this is an empty program, which keeps `cargo check --workspace` and
 //! editors going without a BPF toolchain.
 
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
+
+#[cfg(target_arch = "bpf")]
+mod sockmap;
 
 use aya_ebpf::{bindings::TC_ACT_OK, macros::classifier, programs::TcContext};
 use gogeta_common::PROBE_PROGRAM;

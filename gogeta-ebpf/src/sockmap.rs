@@ -1,0 +1,334 @@
+//! The sockmap engine: a verdict on what comes on the two sockets of a parked pair.
+//!
+//! A stream verdict runs on each piece of received bytes before its socket has them. `SK_PASS` gives it to the socket,
+//! unless a redirect helper has named another one, which then sends it. The rules that this program keeps are in
+//! ARCHITECTURE.md ("The sockmap engine"); the kernel's side of them is in `net/core/skmsg.c`.
+
+use core::mem::offset_of;
+
+use aya_ebpf::{
+    bindings::{
+        BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_sock,
+        sk_action::{SK_DROP, SK_PASS},
+    },
+    helpers::{
+        bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_release, bpf_tcp_sock,
+        generated::{
+            bpf_loop, bpf_map_lookup_elem, bpf_ringbuf_output, bpf_sk_redirect_hash, bpf_skb_load_bytes,
+        },
+    },
+    macros::{map, stream_verdict},
+    maps::{Array, HashMap, RingBuf, SockHash},
+    programs::SkBuffContext,
+};
+use gogeta_common::{
+    guard::{HEAD_MAX, Method, RequestScan, ResponseScan},
+    pair::{ANSWER_MAX, Carried, Flow, Pair, Phase, Step, Wake, Word},
+};
+
+/// The sockets of all pairs, by cookie. Userspace sets how many there may be before it loads this, here and below.
+#[map]
+static SOCKETS: SockHash<u64> = SockHash::with_max_entries(2, 0);
+
+/// Which pair a socket is of, by cookie.
+#[map]
+static FLOWS: HashMap<u64, u32> = HashMap::with_max_entries(2, BPF_F_NO_PREALLOC);
+
+/// The pairs, in memory that userspace has too.
+#[map]
+static PAIRS: Array<Pair> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What userspace should know.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// Whether userspace wants to know of each request.
+#[unsafe(no_mangle)]
+static LOGS: u32 = 0;
+
+/// What is done with the bytes.
+type Verdict = u32;
+
+#[stream_verdict]
+fn sockmap_verdict(ctx: SkBuffContext) -> Verdict {
+    let len = ctx.len();
+    if len == 0 {
+        // A FIN without data. Redirected, it would break the other socket.
+        return SK_DROP;
+    }
+    // SAFETY: the context is the kernel's own.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) };
+    // SAFETY: userspace writes an entry once, before its socket gets here.
+    let Some(flow) = (unsafe { FLOWS.get(cookie) }).map(|flow| Flow(*flow)) else {
+        return SK_PASS;
+    };
+    let Some(pair) = PAIRS.get_ptr_mut(flow.slot()) else {
+        return SK_PASS;
+    };
+    // SAFETY: the map's values live as long as the map, and each field has one writer at a time (see `Pair`).
+    let pair = unsafe { &mut *pair };
+    let expected = if flow.is_upstream() { pair.upstream } else { pair.client };
+    if cookie != expected {
+        return SK_PASS;
+    }
+    // SAFETY: a helper without arguments.
+    pair.last = unsafe { bpf_ktime_get_ns() };
+    let word = load(pair);
+    match (word.phase(), flow.is_upstream()) {
+        (Phase::Idle, false) => request(&ctx, pair, word, len),
+        (Phase::Busy, true) => answer(&ctx, pair, len),
+        (Phase::Body, true) => body(&ctx, pair, len),
+        (Phase::Idle, true) => hand_over(pair, Step::Refuse),
+        _ => {
+            advance(pair, Step::Pass);
+            SK_PASS
+        }
+    }
+}
+
+/// Bytes of a client who may ask: a request, if all of them are one that may pass.
+#[inline(always)]
+fn request(ctx: &SkBuffContext, pair: &mut Pair, word: Word, len: u32) -> Verdict {
+    let Some(next) = word.after(Step::Request) else {
+        return hand_over(pair, Step::Refuse);
+    };
+    if pair.requests >= pair.allowance {
+        return hand_over(pair, Step::Refuse);
+    }
+    let Some(method) = judge(ctx, pair, len) else {
+        return hand_over(pair, Step::Refuse);
+    };
+    pair.carried.begun = pair.last;
+    pair.carried.method = method as u32;
+    if !swap(pair, word, next) {
+        return hand_over(pair, Step::Refuse);
+    }
+    let upstream = pair.upstream;
+    if redirect(ctx, upstream) {
+        pair.up += u64::from(len);
+        pair.requests += 1;
+        return SK_PASS;
+    }
+    hand_over(pair, Step::Lose)
+}
+
+/// The first bytes of a response.
+#[inline(always)]
+fn answer(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Verdict {
+    let method = if pair.carried.method == Method::Head as u32 { Method::Head } else { Method::Get };
+    let Some(scan) = read_answer(ctx, pair, len) else {
+        return hand_over(pair, Step::Answer);
+    };
+    let Some(framing) = scan.framing(method) else {
+        return hand_over(pair, Step::Answer);
+    };
+    let total = u64::from(framing.head) + framing.body;
+    if u64::from(len) > total || !fits(pair, total) {
+        return hand_over(pair, Step::Answer);
+    }
+    pair.carried.status = u32::from(framing.status);
+    pair.carried.length = framing.body;
+    let client = pair.client;
+    if !redirect(ctx, client) {
+        return hand_over(pair, Step::Answer);
+    }
+    pair.down += u64::from(len);
+    pair.left = total - u64::from(len);
+    if pair.left == 0 {
+        finish(pair);
+    } else {
+        advance(pair, Step::Head);
+    }
+    SK_PASS
+}
+
+/// More of a response.
+#[inline(always)]
+fn body(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Verdict {
+    let client = pair.client;
+    if u64::from(len) > pair.left || !redirect(ctx, client) {
+        return hand_over(pair, Step::Break);
+    }
+    pair.down += u64::from(len);
+    pair.left -= u64::from(len);
+    if pair.left == 0 {
+        finish(pair);
+    }
+    SK_PASS
+}
+
+/// The last byte of a response is on its way.
+#[inline(always)]
+fn finish(pair: &mut Pair) {
+    pair.carried.took = pair.last - pair.carried.begun;
+    // SAFETY: userspace sets it before the program is loaded; it must be read from the map, not taken for zero.
+    if unsafe { core::ptr::read_volatile(&raw const LOGS) } != 0 {
+        let size = offset_of!(Carried, head) as u64 + u64::from(pair.carried.head_len).min(HEAD_MAX as u64);
+        // SAFETY: so many bytes are there.
+        unsafe { bpf_ringbuf_output(events(), (&raw mut pair.carried).cast(), size, 0) };
+    }
+    if advance(pair, Step::End) == Some(Phase::Local) {
+        wake(pair);
+    }
+}
+
+/// Gives the pair, and the bytes at hand, to userspace.
+#[inline(always)]
+fn hand_over(pair: &mut Pair, step: Step) -> Verdict {
+    if advance(pair, step).is_none() {
+        // It was there already.
+        advance(pair, Step::Pass);
+    }
+    wake(pair);
+    SK_PASS
+}
+
+/// Takes that step from where the pair is now.
+#[inline(always)]
+fn advance(pair: &mut Pair, step: Step) -> Option<Phase> {
+    // Others can be in between once or twice: userspace that stops the pair, the other socket's bytes.
+    for _ in 0..4 {
+        let old = load(pair);
+        let new = old.after(step)?;
+        if swap(pair, old, new) {
+            return Some(new.phase());
+        }
+    }
+    None
+}
+
+#[inline(always)]
+fn load(pair: &Pair) -> Word {
+    // SAFETY: it is there; that it may change at any time is what volatile says.
+    Word(unsafe { (&raw const pair.word).read_volatile() })
+}
+
+/// Replaces the pair's word by another if it is still that one.
+#[inline(always)]
+fn swap(pair: &mut Pair, old: Word, new: Word) -> bool {
+    let mut found = old.0;
+    // `core` has no such function for this target. SAFETY: the word is aligned and there; BPF_CMPXCHG compares with
+    // R0 and leaves there what it found (`Documentation/bpf/standardization/instruction-set.rst`).
+    unsafe {
+        core::arch::asm!(
+            "r0 = cmpxchg_64({word} + 0, r0, {new})",
+            word = in(reg) &raw mut pair.word,
+            new = in(reg) new.0,
+            inout("r0") found,
+        );
+    }
+    found == old.0
+}
+
+/// Names the socket that is to send the bytes at hand; `SK_PASS` means that from then on.
+#[inline(always)]
+fn redirect(ctx: &SkBuffContext, mut cookie: u64) -> bool {
+    // SAFETY: the context is the kernel's own, the map is there.
+    let verdict = unsafe {
+        bpf_sk_redirect_hash(ctx.skb.skb, (&raw const SOCKETS).cast_mut().cast(), (&raw mut cookie).cast(), 0)
+    };
+    // A missing socket gives SK_DROP, which would lose bytes that are acknowledged already.
+    verdict == i64::from(SK_PASS)
+}
+
+/// Whether a response of so many bytes is within the window, so that a client who does not read holds no more.
+#[inline(always)]
+fn fits(pair: &Pair, total: u64) -> bool {
+    let cookie = pair.client;
+    // SAFETY: a reference to the socket, released below.
+    let sk =
+        unsafe { bpf_map_lookup_elem((&raw const SOCKETS).cast_mut().cast(), (&raw const cookie).cast()) };
+    if sk.is_null() {
+        return false;
+    }
+    // SAFETY: it is a socket; the answer is checked.
+    let acked = unsafe {
+        let tcp = bpf_tcp_sock(sk.cast::<bpf_sock>());
+        if tcp.is_null() { None } else { Some((*tcp).bytes_acked) }
+    };
+    // SAFETY: the reference from above.
+    unsafe { bpf_sk_release(sk) };
+    let sent = pair.base.wrapping_add(pair.down).wrapping_add(total);
+    acked.is_some_and(|acked| sent.wrapping_sub(acked) <= u64::from(pair.window))
+}
+
+/// Tells userspace to look at the pair. Where there is no room, it looks by itself now and then.
+#[inline(always)]
+fn wake(pair: &Pair) {
+    let mut event = Wake { client: pair.client, slot: pair.carried.wake.slot, kind: 0 };
+    // SAFETY: so many bytes are there.
+    unsafe { bpf_ringbuf_output(events(), (&raw mut event).cast(), size_of::<Wake>() as u64, 0) };
+}
+
+#[inline(always)]
+fn events() -> *mut core::ffi::c_void {
+    (&raw const EVENTS).cast_mut().cast()
+}
+
+/// A request on its way through the guard.
+struct Asking {
+    pair: *const Pair,
+    len: u32,
+    scan: RequestScan,
+}
+
+/// The method, if the bytes at hand are a head that may pass. It is kept: an answer that userspace has to give
+/// needs it.
+#[inline(always)]
+fn judge(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Option<Method> {
+    if len > HEAD_MAX as u32 {
+        return None;
+    }
+    // What is at least 1 the verifier believes only when it sees it so.
+    let count = (len.wrapping_sub(1) & (HEAD_MAX as u32 - 1)) + 1;
+    // SAFETY: so many bytes fit there.
+    if unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), 0, (&raw mut pair.carried.head).cast(), count) } != 0 {
+        return None;
+    }
+    pair.carried.head_len = count;
+    let mut asking = Asking { pair, len: count, scan: RequestScan::new() };
+    // SAFETY: the callback takes what it is given here.
+    unsafe { bpf_loop(HEAD_MAX as u32, ask as *mut _, (&raw mut asking).cast(), 0) };
+    asking.scan.accepted()
+}
+
+unsafe extern "C" fn ask(at: u32, asking: *mut Asking) -> i64 {
+    // SAFETY: `judge` passes both, and they outlive the loop.
+    let (asking, pair) = unsafe { (&mut *asking, &*(*asking).pair) };
+    if at >= asking.len {
+        return 1;
+    }
+    let byte = pair.carried.head[at as usize & (HEAD_MAX - 1)];
+    i64::from(!asking.scan.step(byte, &pair.host, pair.host_len))
+}
+
+/// A response's head being read.
+struct Answering {
+    pair: *const Pair,
+    len: u32,
+    scan: ResponseScan,
+}
+
+/// Reads the head of the response that begins with the bytes at hand.
+#[inline(always)]
+fn read_answer(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Option<ResponseScan> {
+    let len = if len > ANSWER_MAX as u32 { ANSWER_MAX as u32 } else { len };
+    let count = (len.wrapping_sub(1) & (ANSWER_MAX as u32 - 1)) + 1;
+    // SAFETY: so many bytes fit there.
+    if unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), 0, (&raw mut pair.answer).cast(), count) } != 0 {
+        return None;
+    }
+    let mut answering = Answering { pair, len: count, scan: ResponseScan::new() };
+    // SAFETY: the callback takes what it is given here.
+    unsafe { bpf_loop(ANSWER_MAX as u32, read as *mut _, (&raw mut answering).cast(), 0) };
+    Some(answering.scan)
+}
+
+unsafe extern "C" fn read(at: u32, answering: *mut Answering) -> i64 {
+    // SAFETY: `read_answer` passes both, and they outlive the loop.
+    let (answering, pair) = unsafe { (&mut *answering, &*(*answering).pair) };
+    if at >= answering.len {
+        return 1;
+    }
+    i64::from(!answering.scan.step(pair.answer[at as usize & (ANSWER_MAX - 1)]))
+}
