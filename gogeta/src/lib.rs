@@ -30,6 +30,7 @@ pub mod profile;
 pub mod proxy;
 pub mod routes;
 pub mod signals;
+pub mod splice;
 pub mod state;
 pub mod status;
 pub mod store;

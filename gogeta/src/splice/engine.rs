@@ -1,0 +1,330 @@
+//! All pairs of one gogeta: their slots, who is woken for which, and the task that hears from the kernel.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use gogeta_common::pair::{Carried, Phase, Step, Wake};
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll;
+
+use super::counts::Counts;
+use super::kernel::{Events, Number, Program, Told, Unavailable, Watched};
+
+/// Events of hang-ups that are taken at once.
+const BATCH: usize = 64;
+
+/// The engine.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) program: Program,
+    slots: Vec<Mutex<Slot>>,
+    free: Mutex<Vec<u32>>,
+    hangups: OwnedFd,
+    closed: AtomicBool,
+    parked: AtomicU64,
+    /// What is counted.
+    pub counts: Counts,
+}
+
+#[derive(Debug)]
+struct Slot {
+    client: u64,
+    waker: Waker,
+    tenant: Option<Arc<dyn Tenant>>,
+    /// Requests that its tenant knows of.
+    told: u64,
+}
+
+/// Whoever wants to know what a parked pair carries.
+pub trait Tenant: std::fmt::Debug + Send + Sync {
+    /// Some requests were carried since the last time.
+    fn carried(&self, requests: u64);
+
+    /// A request was carried, where requests are logged.
+    fn request(&self, carried: &Carried);
+
+    /// Whether the pair may go on, quiet for so long, or with a request on its way for so long, in nanoseconds.
+    fn goes_on(&self, quiet: Option<u64>, waiting: Option<u64>) -> bool;
+}
+
+impl Engine {
+    /// Loads the engine for so many pairs; `logs` says whether each request is told of.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] says why this kernel, or this process, has none.
+    pub fn load(pairs: u32, logs: bool) -> Result<(Arc<Self>, Events), Unavailable> {
+        let (program, events) = Program::load(pairs, logs)?;
+        let hangups =
+            epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| Unavailable::Memory(error.into()))?;
+        let nobody = || Mutex::new(Slot { client: 0, waker: Waker::noop().clone(), tenant: None, told: 0 });
+        let engine = Self {
+            program,
+            slots: (0..pairs).map(|_| nobody()).collect(),
+            free: Mutex::new((0..pairs).rev().collect()),
+            hangups,
+            closed: AtomicBool::new(false),
+            parked: AtomicU64::new(0),
+            counts: Counts::default(),
+        };
+        Ok((Arc::new(engine), events))
+    }
+
+    /// How many pairs are parked.
+    pub fn parked(&self) -> u64 {
+        self.parked.load(Ordering::Relaxed)
+    }
+
+    /// Bytes up, bytes down, and requests carried in all.
+    pub fn carried(&self) -> [u64; 3] {
+        let before = [&self.counts.up, &self.counts.down, &self.counts.requests];
+        let mut sums = before.map(|count| count.load(Ordering::Relaxed));
+        for slot in 0..self.program.pairs.count() {
+            if self.program.pairs.load(slot).phase() != Phase::Free {
+                for (sum, number) in sums.iter_mut().zip([Number::Up, Number::Down, Number::Requests]) {
+                    *sum += self.program.pairs.read(slot, number);
+                }
+            }
+        }
+        sums
+    }
+
+    /// Parks nothing any more, and wants all pairs back.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.recall_all();
+    }
+
+    /// Wants all pairs back.
+    pub fn recall_all(&self) {
+        for slot in 0..self.program.pairs.count() {
+            self.recall(slot);
+        }
+    }
+
+    /// Wants a pair back, at the end of its request at the latest.
+    pub fn recall(&self, slot: u32) {
+        if self.step(slot, Step::Stop).is_some() {
+            self.wake(slot);
+        }
+    }
+
+    /// Whether nothing is parked any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Takes that step, if it is there to take.
+    pub(super) fn step(&self, slot: u32, step: Step) -> Option<Phase> {
+        loop {
+            let word = self.program.pairs.load(slot);
+            let next = word.after(step)?;
+            if self.program.pairs.swap(slot, word, next) {
+                return Some(next.phase());
+            }
+        }
+    }
+
+    /// A slot for a client, if one is free.
+    pub(super) fn seat(&self, client: u64) -> Option<u32> {
+        let slot = lock(&self.free).pop()?;
+        self.program.pairs.seat(slot, client);
+        let mut place = self.slot(slot);
+        place.client = client;
+        place.told = 0;
+        Some(slot)
+    }
+
+    /// A slot that no socket leads to any more.
+    pub(super) fn vacate(&self, slot: u32) {
+        let pairs = &self.program.pairs;
+        self.counts.up.fetch_add(pairs.read(slot, Number::Up), Ordering::Relaxed);
+        self.counts.down.fetch_add(pairs.read(slot, Number::Down), Ordering::Relaxed);
+        self.counts.requests.fetch_add(pairs.read(slot, Number::Requests), Ordering::Relaxed);
+        {
+            let mut place = self.slot(slot);
+            place.client = 0;
+            place.waker = Waker::noop().clone();
+            place.tenant = None;
+        }
+        pairs.free(slot);
+        lock(&self.free).push(slot);
+    }
+
+    /// A pair is about to be parked: its hang-ups are heard from now on.
+    pub(super) fn listen(
+        &self,
+        slot: u32,
+        sockets: [BorrowedFd<'_>; 2],
+        tenant: Arc<dyn Tenant>,
+    ) -> io::Result<()> {
+        self.slot(slot).tenant = Some(tenant);
+        self.parked.fetch_add(1, Ordering::Relaxed);
+        // Nothing but that: an interest in data would wake us for each message that the kernel carries.
+        let flags = epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        for socket in sockets {
+            epoll::add(&self.hangups, socket, epoll::EventData::new_u64(slot.into()), flags)?;
+        }
+        Ok(())
+    }
+
+    /// It is not parked any more.
+    pub(super) fn ignore(&self, slot: u32, sockets: [BorrowedFd<'_>; 2]) {
+        for socket in sockets {
+            // It is not there where listening failed.
+            let _ = epoll::delete(&self.hangups, socket);
+        }
+        self.parked.fetch_sub(1, Ordering::Relaxed);
+        self.tell(slot);
+        let mut place = self.slot(slot);
+        place.tenant = None;
+        place.waker = Waker::noop().clone();
+    }
+
+    /// Whom to wake for that pair.
+    pub(super) fn set_waker(&self, slot: u32, waker: &Waker) {
+        let mut place = self.slot(slot);
+        if !place.waker.will_wake(waker) {
+            place.waker.clone_from(waker);
+        }
+    }
+
+    fn slot(&self, slot: u32) -> MutexGuard<'_, Slot> {
+        lock(&self.slots[slot as usize])
+    }
+
+    fn wake(&self, slot: u32) {
+        let waker = self.slot(slot).waker.clone();
+        waker.wake();
+    }
+
+    fn hear(&self, told: &Told) {
+        match told {
+            Told::Wake(Wake { client, slot, .. }) => {
+                if let Some(place) = self.slots.get(*slot as usize)
+                    && lock(place).client == *client
+                {
+                    self.wake(*slot);
+                }
+            }
+            Told::Carried(carried) => {
+                let Some(place) = self.slots.get(carried.wake.slot as usize) else { return };
+                let tenant = {
+                    let place = lock(place);
+                    place.tenant.clone().filter(|_| place.client == carried.wake.client)
+                };
+                if let Some(tenant) = tenant {
+                    tenant.request(carried);
+                }
+            }
+        }
+    }
+
+    fn hear_hangups(&self) -> io::Result<()> {
+        let mut events = Vec::with_capacity(BATCH);
+        let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        loop {
+            events.clear();
+            epoll::wait(&self.hangups, spare_capacity(&mut events), Some(&at_once))?;
+            for event in &events {
+                if let Ok(slot) = u32::try_from(event.data.u64()) {
+                    self.wake(slot);
+                }
+            }
+            if events.len() < BATCH {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells a pair's tenant of the requests that it does not know of.
+    fn tell(&self, slot: u32) {
+        let requests = self.program.pairs.read(slot, Number::Requests);
+        let (tenant, count) = {
+            let mut place = self.slot(slot);
+            let count = requests.saturating_sub(place.told);
+            place.told = requests;
+            (place.tenant.clone(), count)
+        };
+        if let Some(tenant) = tenant.filter(|_| count > 0) {
+            tenant.carried(count);
+        }
+    }
+
+    /// Looks at all parked pairs: their tenants learn what was carried, and say whether they go on.
+    fn sweep(&self) {
+        let now = now();
+        for slot in 0..self.program.pairs.count() {
+            let phase = self.program.pairs.load(slot).phase();
+            if matches!(phase, Phase::Free | Phase::Local) {
+                continue;
+            }
+            self.tell(slot);
+            let Some(tenant) = self.slot(slot).tenant.clone() else { continue };
+            let quiet = now.saturating_sub(self.program.pairs.read(slot, Number::Last));
+            let goes_on = match phase {
+                Phase::Busy => tenant.goes_on(None, Some(quiet)),
+                Phase::Body => tenant.goes_on(None, Some(quiet)),
+                _ => tenant.goes_on(Some(quiet), None),
+            };
+            if !goes_on {
+                self.recall(slot);
+            }
+            if matches!(phase, Phase::Pending | Phase::Broken) {
+                // The event that told of it may have found no room.
+                self.wake(slot);
+            }
+        }
+    }
+
+    /// Hears from the kernel, for ever.
+    ///
+    /// # Errors
+    ///
+    /// Where the runtime cannot watch the kernel's descriptors.
+    pub async fn run(self: Arc<Self>, events: Events) -> io::Result<()> {
+        let mut events = Watched::new(events)?;
+        let hangups = Watched::new(Hangups(self.clone()))?;
+        let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                ready = events.readable_mut() => {
+                    let mut ready = ready?;
+                    // Cleared first: what comes while the rest is read wakes us anew.
+                    ready.clear_ready();
+                    while let Some(told) = ready.get_inner_mut().0.next() {
+                        self.hear(&told);
+                    }
+                }
+                ready = hangups.readable() => {
+                    ready?.clear_ready();
+                    self.hear_hangups()?;
+                }
+                _ = second.tick() => self.sweep(),
+            }
+        }
+    }
+}
+
+/// Nanoseconds of the kernel's `bpf_ktime_get_ns`.
+pub fn now() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(time.tv_sec).unwrap_or_default() * 1_000_000_000
+        + u64::try_from(time.tv_nsec).unwrap_or_default()
+}
+
+/// The epoll instance of hang-ups, for the runtime's own.
+struct Hangups(Arc<Engine>);
+
+impl AsFd for Hangups {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.hangups.as_fd()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

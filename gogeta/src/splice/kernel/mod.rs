@@ -1,0 +1,12 @@
+//! The door to the kernel: eBPF programs and maps, shared memory, and what only system calls tell of a socket.
+//!
+//! The only importer of aya, and with `inherited.rs` the only place of unsafe code.
+
+mod memory;
+mod program;
+pub mod socket;
+mod watched;
+
+pub use memory::{Armed, Number, Pairs};
+pub use program::{Events, Program, Told, Unavailable};
+pub use watched::Watched;

@@ -1,0 +1,207 @@
+//! The sockmap engine's program in the kernel, with its maps.
+//!
+//! Nothing is pinned: programs and maps go when their last descriptor is closed, be it by a crash.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aya::maps::{HashMap, Map, MapData, MapError, RingBuf, SockHash};
+use aya::programs::{ProgramError, SkSkb};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use gogeta_common::pair::{Carried, Flow, Wake};
+use gogeta_common::sockmap;
+
+use super::memory::Pairs;
+
+/// The object that `cargo xtask build-ebpf` makes.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../gogeta-ebpf/gogeta-ebpf.o");
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// The kernel does not let this process load programs, or does not know what they need.
+    #[error("the kernel does not take the program: {}", deepest(&**.0))]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The object is not what this binary was made for.
+    #[error("the eBPF object has no {0}")]
+    Missing(&'static str),
+    /// Sharing memory with the kernel.
+    #[error("cannot map the pairs into memory: {0}")]
+    Memory(#[source] io::Error),
+    /// The program does not do here what it should.
+    #[error("the program failed its trial: {0}")]
+    Trial(String),
+}
+
+/// An error's first cause, which is the part that says something, behind the error itself.
+fn deepest(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    // The verifier's log of a refused program is for developers.
+    let text = cause.to_string();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+macro_rules! refused {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Unavailable {
+            fn from(error: $error) -> Self {
+                Self::Refused(Box::new(error))
+            }
+        })*
+    };
+}
+refused!(EbpfError, ProgramError, MapError);
+
+/// The program, attached to its map of sockets.
+pub struct Program {
+    sockets: Mutex<SockHash<MapData, u64>>,
+    flows: Mutex<HashMap<MapData, u64, u32>>,
+    /// What userspace and kernel share of each pair.
+    pub pairs: Pairs,
+    /// Holds the program and its attachment.
+    _ebpf: Ebpf,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Program").field("pairs", &self.pairs).finish_non_exhaustive()
+    }
+}
+
+impl Program {
+    /// Loads it, for so many pairs; `logs` says whether each request is to be told of.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`], with the kernel's reason.
+    pub fn load(pairs: u32, logs: bool) -> Result<(Self, Events), Unavailable> {
+        let mut loader = EbpfLoader::new();
+        let logs = u32::from(logs);
+        loader
+            .override_global(sockmap::LOGS, &logs, true)
+            .map_max_entries(sockmap::SOCKETS, 2 * pairs)
+            .map_max_entries(sockmap::FLOWS, 2 * pairs)
+            .map_max_entries(sockmap::PAIRS, pairs);
+        let mut ebpf = loader.load(OBJECT)?;
+        let mut take = |name: &'static str| ebpf.take_map(name).ok_or(Unavailable::Missing(name));
+        let sockets: SockHash<MapData, u64> = SockHash::try_from(take(sockmap::SOCKETS)?)?;
+        let flows: HashMap<MapData, u64, u32> = HashMap::try_from(take(sockmap::FLOWS)?)?;
+        let Map::Array(shared) = take(sockmap::PAIRS)? else {
+            return Err(Unavailable::Missing(sockmap::PAIRS));
+        };
+        let events = RingBuf::try_from(take(sockmap::EVENTS)?)?;
+        let pairs = Pairs::map(shared.fd().as_fd(), pairs).map_err(Unavailable::Memory)?;
+        let program: &mut SkSkb =
+            ebpf.program_mut(sockmap::PROGRAM).ok_or(Unavailable::Missing(sockmap::PROGRAM))?.try_into()?;
+        program.load()?;
+        program.attach(sockets.fd())?;
+        let this = Self { sockets: Mutex::new(sockets), flows: Mutex::new(flows), pairs, _ebpf: ebpf };
+        Ok((this, Events(events)))
+    }
+
+    /// From now on the program sees what comes on this socket, of which the cookie is given.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: most of all where the socket is not established any more.
+    pub fn enter(&self, socket: BorrowedFd<'_>, cookie: u64, flow: Flow) -> io::Result<()> {
+        lock(&self.flows).insert(cookie, flow.0, 0).map_err(plain)?;
+        let entered = lock(&self.sockets).insert(cookie, socket.as_raw_fd(), 0).map_err(plain);
+        if entered.is_err() {
+            self.forget(cookie);
+        }
+        entered
+    }
+
+    /// From now on everything that comes on that socket is its own. The socket itself leaves the map when it is
+    /// closed: taken out before, it would lose what was passed to it and is not read yet.
+    pub fn forget(&self, cookie: u64) {
+        // Where it is not there, it is forgotten.
+        let _ = lock(&self.flows).remove(&cookie);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn plain(error: MapError) -> io::Error {
+    match error {
+        MapError::SyscallError(error) => error.io_error,
+        other => io::Error::other(other.to_string()),
+    }
+}
+
+/// What the program tells.
+pub struct Events(RingBuf<MapData>);
+
+/// One thing that it told.
+#[derive(Debug)]
+pub enum Told {
+    /// Look at this pair.
+    Wake(Wake),
+    /// A request was carried.
+    Carried(Box<Carried>),
+}
+
+impl Events {
+    /// The next event, if there is one.
+    pub fn next(&mut self) -> Option<Told> {
+        loop {
+            let item = self.0.next()?;
+            let bytes: &[u8] = &item;
+            if let Some(told) = read(bytes) {
+                return Some(told);
+            }
+        }
+    }
+}
+
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Events")
+    }
+}
+
+/// Both kinds begin alike; the longer one ends with as much of the request's head as there was.
+fn read(bytes: &[u8]) -> Option<Told> {
+    let wake = memory_of::<Wake>(bytes)?;
+    if wake.kind != Carried::KIND {
+        return Some(Told::Wake(wake));
+    }
+    let mut whole = vec![0; size_of::<Carried>()];
+    let count = bytes.len().min(whole.len());
+    whole[..count].copy_from_slice(&bytes[..count]);
+    memory_of::<Carried>(&whole).map(|carried| Told::Carried(Box::new(carried)))
+}
+
+/// What these bytes are, as the kernel wrote them.
+fn memory_of<T: Plain>(bytes: &[u8]) -> Option<T> {
+    if bytes.len() < size_of::<T>() {
+        return None;
+    }
+    // SAFETY: there are enough bytes, any bytes are a `T` (see `Plain`), and they need not be aligned.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// What consists of integers and nothing between them.
+///
+/// # Safety
+///
+/// Each sequence of as many bytes must be a value.
+unsafe trait Plain: Copy {}
+
+// SAFETY: integers, with no padding: their sizes are asserted beside them.
+unsafe impl Plain for Wake {}
+// SAFETY: as above.
+unsafe impl Plain for Carried {}

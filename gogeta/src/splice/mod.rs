@@ -1,0 +1,20 @@
+//! Parked pairs: a client's socket and an upstream's, of which the kernel carries the bytes.
+//!
+//! ```text
+//! seat     a client's connection among the pairs: park it with an upstream, look at it, take it back
+//! engine   all pairs: who wakes whom, what was carried; a task that hears from the kernel
+//! kernel   the door: program, maps, shared memory, what only system calls tell
+//! ```
+//!
+//! What a pair is, and who may do what with it when, is in [`gogeta_common::pair`], for both sides of the door.
+
+pub mod counts;
+pub mod engine;
+pub mod kernel;
+pub mod seat;
+
+pub use engine::Engine;
+pub use seat::{Back, Ledger, Seat, Unfit};
+
+#[cfg(test)]
+mod tests;

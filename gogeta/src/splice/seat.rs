@@ -1,0 +1,336 @@
+//! A client's connection among the pairs. It keeps its seat to its end: a socket that was once in the kernel's map
+//! of sockets stays there, for taken out it would lose what it has not read yet.
+//!
+//! The rules that this keeps are the kernel's, not ours (`net/core/skmsg.c`):
+//!
+//! - Bytes that are on their way to a socket by the kernel are behind those that userspace writes later, unless it
+//!   waits until they have got there ([`Seat::is_drained`]).
+//! - A pair is armed only when every byte that either socket has received was read or carried. The word that was
+//!   seen before that was looked at is the one that is swapped: what comes in between changes it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+
+use gogeta_common::guard::HOST_MAX;
+use gogeta_common::pair::{Flow, Phase, Step};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::counts::Reason;
+use super::engine::{Engine, Tenant};
+use super::kernel::{Armed, Number, socket};
+
+/// Bytes that may be under way to a client who does not read; a response beyond that is userspace's.
+const WINDOW: u32 = 256 << 10;
+
+/// What userspace has read from a socket, and written to it, since it was connected.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Ledger {
+    /// Bytes read.
+    pub read: u64,
+    /// Bytes written.
+    pub written: u64,
+}
+
+/// A client's seat.
+#[derive(Debug)]
+pub struct Seat {
+    engine: Arc<Engine>,
+    slot: u32,
+    client: u64,
+    /// What the client's `acked + unacked` is beyond what was written: a SYN may count.
+    extra: u64,
+    upstream: Option<Upstream>,
+}
+
+/// The other socket of the pair.
+#[derive(Debug, Clone, Copy)]
+struct Upstream {
+    cookie: u64,
+    /// What had been carried to the client when it came.
+    down: u64,
+}
+
+/// Why a pair is not parked. It stays userspace's, and nothing is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// No slot is free.
+    #[error("as many pairs as may be are parked")]
+    Full,
+    /// gogeta is on its way out.
+    #[error("nothing is parked any more")]
+    Closed,
+    /// Bytes came, or a close, or bytes are still on their way.
+    #[error("something came in between")]
+    Unquiet,
+    /// The host is longer than the kernel's side compares.
+    #[error("the host is too long")]
+    Host,
+    /// A system call.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+/// What a pair is when it is userspace's again.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Back {
+    /// Nothing is on its way.
+    Quiet,
+    /// The request of this head is at the upstream, and its answer is to be read there.
+    Answer(Vec<u8>),
+    /// A response broke off: the client has a part of it.
+    Cut,
+}
+
+/// What a pair is parked with.
+#[derive(Debug)]
+pub struct Terms<'a> {
+    /// The host, in lower case, as it stands in each request.
+    pub host: &'a [u8],
+    /// How many requests may be carried until userspace picks an instance anew.
+    pub requests: u64,
+    /// Who is told of them.
+    pub tenant: Arc<dyn Tenant>,
+}
+
+impl Seat {
+    /// A seat for this client, of whom nothing was carried yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`], also where no seat is free.
+    pub fn take(engine: &Arc<Engine>, client: BorrowedFd<'_>, ledger: Ledger) -> Result<Self, Unfit> {
+        let cookie = socket::cookie(client)?;
+        // An acknowledgement in between makes a sum too small, so the largest of several is right.
+        let mut sum = 0;
+        for _ in 0..3 {
+            let progress = socket::progress(client)?;
+            sum = sum.max(progress.acked + progress.unacked);
+        }
+        let extra = sum.checked_sub(ledger.written).filter(|extra| *extra <= 1).ok_or(Unfit::Unquiet)?;
+        let slot = engine.seat(cookie).ok_or(Unfit::Full)?;
+        let seat = Self { engine: engine.clone(), slot, client: cookie, extra, upstream: None };
+        seat.engine.program.enter(client, cookie, Flow::client(slot))?;
+        Ok(seat)
+    }
+
+    /// The slot.
+    pub fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// Whether it is one of this engine's.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    fn number(&self, number: Number) -> u64 {
+        self.engine.program.pairs.read(self.slot, number)
+    }
+
+    /// Gives the pair to the kernel. Nobody else may read or write either socket from now on, until
+    /// [`look`](Self::look) gives it back.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`]; the pair is userspace's then, as before.
+    pub fn park(
+        &mut self,
+        client: (BorrowedFd<'_>, Ledger),
+        upstream: (BorrowedFd<'_>, Ledger),
+        terms: &Terms<'_>,
+        waker: &Waker,
+    ) -> Result<(), Unfit> {
+        if self.engine.is_closed() {
+            return Err(Unfit::Closed);
+        }
+        if terms.host.len() > HOST_MAX {
+            return Err(Unfit::Host);
+        }
+        if !self.is_drained(client.0, client.1)? {
+            return Err(Unfit::Unquiet);
+        }
+        self.join(upstream.0)?;
+        let (pairs, slot) = (&self.engine.program.pairs, self.slot);
+        let armed = Armed {
+            upstream: self.upstream.map_or(0, |upstream| upstream.cookie),
+            base: self.extra + client.1.written,
+            allowance: self.number(Number::Requests) + terms.requests,
+            window: WINDOW,
+            host: terms.host,
+        };
+        pairs.set(slot, &armed);
+        self.engine.set_waker(slot, waker);
+        let sockets = [client.0, upstream.0];
+        let outcome = self.engine.listen(slot, sockets, terms.tenant.clone()).map_err(Unfit::from);
+        let outcome = outcome.and_then(|()| {
+            let seen = pairs.load(slot);
+            // From here to the swap nothing may have come.
+            if !self.is_read(client, upstream)? {
+                return Err(Unfit::Unquiet);
+            }
+            let armed = seen.after(Step::Arm).filter(|armed| pairs.swap(slot, seen, *armed));
+            armed.map(|_| ()).ok_or(Unfit::Unquiet)
+        });
+        match outcome {
+            Ok(()) => {
+                self.engine.counts.parked.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(unfit) => {
+                self.engine.ignore(slot, sockets);
+                Err(unfit)
+            }
+        }
+    }
+
+    /// Makes this socket the other one of the pair, if it is not yet.
+    fn join(&mut self, upstream: BorrowedFd<'_>) -> io::Result<()> {
+        let cookie = socket::cookie(upstream)?;
+        if self.upstream.is_some_and(|upstream| upstream.cookie == cookie) {
+            return Ok(());
+        }
+        self.part();
+        self.engine.program.enter(upstream, cookie, Flow::upstream(self.slot))?;
+        self.upstream = Some(Upstream { cookie, down: self.number(Number::Down) });
+        Ok(())
+    }
+
+    /// From now on the other socket has nothing to do with this one.
+    fn part(&mut self) {
+        if let Some(upstream) = self.upstream.take() {
+            self.engine.program.forget(upstream.cookie);
+        }
+    }
+
+    /// Whether each byte that either socket has received was read, or carried.
+    fn is_read(
+        &self,
+        client: (BorrowedFd<'_>, Ledger),
+        upstream: (BorrowedFd<'_>, Ledger),
+    ) -> io::Result<bool> {
+        let asked = socket::progress(client.0)?.received;
+        Ok(asked == client.1.read + self.number(Number::Up)
+            && socket::progress(upstream.0)?.received == self.taken(upstream.1))
+    }
+
+    /// Bytes of the upstream that were read or carried.
+    fn taken(&self, ledger: Ledger) -> u64 {
+        let before = self.upstream.map_or(0, |upstream| upstream.down);
+        ledger.read + self.number(Number::Down) - before
+    }
+
+    /// Whether the upstream's socket has nothing to be read, and is open: fit for another request.
+    pub fn is_upstream_clean(&self, socket: BorrowedFd<'_>, ledger: Ledger) -> bool {
+        socket::progress(socket).is_ok_and(|progress| progress.received == self.taken(ledger))
+            && hung_up(socket).is_empty()
+    }
+
+    /// Whether all that the kernel carried to the client has got into its socket, so that userspace may write.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn is_drained(&self, client: BorrowedFd<'_>, ledger: Ledger) -> io::Result<bool> {
+        let progress = socket::progress(client)?;
+        Ok(progress.acked + progress.unacked >= self.extra + ledger.written + self.number(Number::Down))
+    }
+
+    /// Who is woken when there is something to look at.
+    pub fn set_waker(&self, waker: &Waker) {
+        self.engine.set_waker(self.slot, waker);
+    }
+
+    /// Looks whether the pair is userspace's, or has to be; none while the kernel has it.
+    pub fn look(
+        &self,
+        client: BorrowedFd<'_>,
+        upstream: (BorrowedFd<'_>, Ledger),
+        waker: &Waker,
+    ) -> Option<(Back, Reason)> {
+        loop {
+            let word = self.engine.program.pairs.load(self.slot);
+            let (mine, theirs) = (hung_up(client), hung_up(upstream.0));
+            match word.phase() {
+                Phase::Local if !(mine | theirs).is_empty() => return Some((Back::Quiet, Reason::Closed)),
+                Phase::Local => return Some((Back::Quiet, Reason::Refused)),
+                Phase::Pending => {
+                    let head = self.engine.program.pairs.head(self.slot);
+                    self.engine.step(self.slot, Step::Resume);
+                    return Some((Back::Answer(head), Reason::Answer));
+                }
+                Phase::Broken | Phase::Free => {
+                    self.engine.step(self.slot, Step::Resume);
+                    return Some((Back::Cut, Reason::Cut));
+                }
+                Phase::Idle => {
+                    let closed = !(mine | theirs).is_empty();
+                    if !closed && !word.is_stopped() {
+                        return None;
+                    }
+                    if self.engine.step(self.slot, Step::Take).is_some() {
+                        let reason = if closed { Reason::Closed } else { Reason::Recalled };
+                        return Some((Back::Quiet, reason));
+                    }
+                }
+                Phase::Busy | Phase::Body => {
+                    if mine.intersects(PollFlags::HUP | PollFlags::ERR) {
+                        return Some((Back::Cut, Reason::Closed));
+                    }
+                    if !mine.is_empty() {
+                        // It sends nothing more, and may still read.
+                        self.engine.step(self.slot, Step::Stop);
+                    }
+                    if theirs.is_empty() {
+                        return None;
+                    }
+                    // The end is known a moment before the last bytes are judged.
+                    self.engine.step(self.slot, Step::Stop);
+                    let received =
+                        socket::progress(upstream.0).map_or(u64::MAX, |progress| progress.received);
+                    let is_over = theirs.intersects(PollFlags::HUP | PollFlags::ERR)
+                        || received <= self.taken(upstream.1) + 1;
+                    if !is_over {
+                        waker.wake_by_ref();
+                        return None;
+                    }
+                    match self.engine.program.pairs.load(self.slot).phase() {
+                        Phase::Busy => {
+                            self.engine.step(self.slot, Step::Answer);
+                        }
+                        Phase::Body => {
+                            self.engine.step(self.slot, Step::Break);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// The pair is userspace's from now on, for that reason.
+    pub fn unpark(&self, sockets: [BorrowedFd<'_>; 2], reason: Reason) {
+        self.engine.ignore(self.slot, sockets);
+        self.engine.counts.unparked(reason);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.part();
+        self.engine.program.forget(self.client);
+        self.engine.vacate(self.slot);
+    }
+}
+
+/// How far a socket is closed: by its other side, or in all.
+fn hung_up(socket: BorrowedFd<'_>) -> PollFlags {
+    let mut descriptors = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::RDHUP)];
+    let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    match poll(&mut descriptors, Some(&at_once)) {
+        Ok(_) => descriptors[0].revents(),
+        Err(_) => PollFlags::ERR,
+    }
+}
