@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::backend::Backend;
 use crate::support::client::get;
@@ -332,6 +332,40 @@ async fn the_api_tells_states_and_why() {
     assert_eq!(find(instances, "index", "1")["location"], "127.0.0.1:1");
     let problem = &api["problems"][0];
     assert!(problem["problem"].as_str().is_some_and(|text| text.contains("colour")), "{problem}");
+}
+
+#[tokio::test]
+async fn a_change_of_splice_is_shown_and_a_wrong_one_is_told_and_harms_nothing() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let web = Backend::named("web").await;
+    etcd.route("a.test", "web").await;
+    etcd.locate("web", "1", web.port).await;
+    let gogeta = Gogeta::etcd(&etcd).start().await;
+    gogeta.ready().await;
+    let shows = async |domain: Value, instance: Value, problems: &[&str]| {
+        within(PROMISE, &format!("{domain} and {instance}, {problems:?}"), async || {
+            let api = api(&gogeta).await;
+            let told: Vec<&Value> =
+                api["problems"].as_array().expect("a list").iter().map(|one| &one["key"]).collect();
+            (find(&api["domains"], "host", "a.test")["config"] == domain
+                && api["services"][0]["instances"][0]["config"] == instance
+                && told == problems)
+                .then_some(())
+        })
+        .await;
+        assert_eq!(get(gogeta.proxy, "a.test", "/").await.text(), "web");
+    };
+    etcd.put("/domains/a.test/config", "{\"splice\":\"sockmap\"}").await;
+    etcd.put("/services/web/1/config/gogeta", "{\"splice\":\"off\"}").await;
+    shows(json!({ "splice": "sockmap" }), json!({ "splice": "off" }), &[]).await;
+    etcd.put("/domains/a.test/config", "{\"forceSsl\":false,\"splice\":\"on\"}").await;
+    let problem = ["domains.\"a.test\".config"];
+    shows(json!({ "forceSsl": false, "splice": "on" }), json!({ "splice": "off" }), &problem).await;
+    gogeta.log_has("splice is auto, sockmap or off, not \\\"on\\\"").await;
+    let said = gogeta.lines_with("splice is auto").concat();
+    assert!(said.contains("/domains/a.test/config"), "{said}");
+    etcd.del("/domains/a.test/config").await;
+    shows(json!({}), json!({ "splice": "off" }), &[]).await;
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ async fn left() -> Option<(tempfile::TempDir, Backend, Etcd)> {
     etcd.route("a.test", "web").await;
     // A mistake, behind which a good value stays in force.
     etcd.route("b.test", "web").await;
+    etcd.put("/domains/a.test/config", "{\"splice\":\"off\"}").await;
+    etcd.put("/services/web/1/config/gogeta", "{\"splice\":\"on\"}").await;
     let directory = tempfile::tempdir().expect("a directory");
     let mut gogeta = keeping(&etcd, directory.path()).start().await;
     gogeta.ready().await;
@@ -47,6 +49,8 @@ async fn a_start_without_etcd() {
     // From the first request on.
     assert_eq!(get(gogeta.proxy, "a.test", "/").await.text(), "web");
     assert_eq!(get(gogeta.proxy, "b.test", "/").await.text(), "web");
+    let api = get(gogeta.admin, "admin", "/api/routes").await.text();
+    assert!(api.contains("{\"splice\":\"off\"}") && api.contains("sockmap or off, not \\\"on\\\""), "{api}");
     let ready = get(gogeta.admin, "admin", "/readyz").await;
     assert_eq!((ready.status, ready.text().contains("from disk")), (200, true), "{}", ready.text());
     assert_eq!(gogeta.lines_with("starting from the routes kept on disk").len(), 1);

@@ -128,15 +128,22 @@ impl Dice {
     }
 }
 
+/// A config, of which one in four is wrong.
+fn splice(dice: &mut Dice) -> String {
+    format!("{{\"splice\":\"{}\"}}", ["auto", "sockmap", "off", "on"][dice.below(4) as usize])
+}
+
 /// A random write, which may be of half an entity.
 fn churn(dice: &mut Dice) -> (String, Option<String>) {
     let number = dice.below(40);
     let delete = dice.below(4) == 0;
-    let (key, value) = match dice.below(5) {
+    let (key, value) = match dice.below(7) {
         0 => (format!("/domains/h{number}.test/type"), "service".to_owned()),
         1 => (format!("/domains/h{number}.test/value"), format!("s{}", dice.below(20))),
         2 => (format!("/services/s{}/{}/location", number / 2, number % 2), location(1000 + number as u16)),
         3 => (format!("/services/s{}/{}/status/alive", number / 2, number % 2), dice.below(1000).to_string()),
+        4 => (format!("/domains/h{number}.test/config"), splice(dice)),
+        5 => (format!("/services/s{}/{}/config/gogeta", number / 2, number % 2), splice(dice)),
         _ => {
             let state = ["started", "stopped", "passivated"][dice.below(3) as usize];
             (format!("/services/s{}/{}/status/current", number / 2, number % 2), state.to_owned())

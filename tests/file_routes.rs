@@ -113,11 +113,13 @@ async fn a_bad_value_names_its_line() {
     let gogeta = Gogeta::routes(&good).start().await;
     let bad = format!(
         "{good}\n[domains.\"b.test\"]\ntype = \"uri\"\nvalue = \"nonsense\"\n\
-         \n[services.bad.1]\nlocation = {{ host = \"127.0.0.1\", port = 70000 }}\n"
+         \n[services.bad.1]\nlocation = {{ host = \"127.0.0.1\", port = 70000 }}\n\
+         \n[services.web.1.config]\nsplice = \"on\"\n"
     );
     gogeta.edit_routes(&bad);
     gogeta.log_has("routes.toml:9: domains.\\\"b.test\\\".value").await;
     gogeta.log_has("routes.toml:12: services.bad.1.location").await;
+    gogeta.log_has("routes.toml:14: services.web.1.config").await;
     assert_eq!(get(gogeta.proxy, "a.test", "/").await.text(), "web", "the others are served");
     assert_eq!(get(gogeta.proxy, "b.test", "/").await.status, 404, "it never had a good value");
 }

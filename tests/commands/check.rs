@@ -24,6 +24,7 @@ async fn each_mistake_names_its_key() {
         ("/services/web/1/location", "{\"host\":\"a\",\"port\":70000}"),
         ("/services/web/1/config/gogeta", "{\"weight\":-1}"),
         ("/services/web/2/status/expected", "started"),
+        ("/domains/d.test/config", "{\"splice\":\"on\"}"),
         ("/services/web/3/locatoin", "{}"),
     ];
     let mut ops = vec![Op::Put("/domains/a.test/type", "service")];

@@ -10,7 +10,8 @@ use crate::support::etcd::{Etcd, Op};
 use crate::support::gogeta::Gogeta;
 
 /// A tree with something of each kind, right and wrong.
-const TREE: [(&str, &str); 17] = [
+const TREE: [(&str, &str); 19] = [
+    ("/domains/*.a.test/config", "{\"splice\":\"sockmap\"}"),
     ("/domains/*.a.test/type", "uri"),
     ("/domains/*.a.test/value", "http://b.test/x?y=\"z\""),
     ("/domains/A.test/type", "service"),
@@ -26,6 +27,7 @@ const TREE: [(&str, &str); 17] = [
     ("/services/web/1/status/current", "started"),
     ("/services/web/2/location", "{\"port\":\"80\",\"host\":\"10.0.0.2\"}"),
     ("/services/web/3/location", "nonsense"),
+    ("/services/web/blue/config/gogeta", "{\"splice\":\"on\"}"),
     ("/services/web/blue/domain", "a.test"),
     ("/services/web/note", "somebody's"),
 ];
@@ -43,7 +45,7 @@ async fn an_import_of_an_export_is_the_identity() {
     let builder = Gogeta::bare();
     let file = builder.file("routes.toml", "");
     let path = file.display();
-    run(&one, &format!("export -o {path}")).await.well(&["18 keys"]);
+    run(&one, &format!("export -o {path}")).await.well(&["20 keys"]);
     run(&other, &format!("import {path} --prune")).await.well(&["added", "0 changed, 0 removed"]);
     let before = one.everything().await;
     assert_eq!(other.everything().await, before);

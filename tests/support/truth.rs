@@ -22,6 +22,12 @@ pub(crate) async fn agrees_within(limit: Duration, gogeta: &Gogeta, etcd: &Etcd)
     let (services, instances) = etcd.all("/services/").await;
     wanted.extend(services);
     wanted.retain(|key, _| !key.ends_with("/lastAccess"));
+    // A config is its fields, in whatever order.
+    for (_, config) in
+        wanted.iter_mut().filter(|(key, _)| key.ends_with("/config") || key.ends_with("/config/gogeta"))
+    {
+        *config = serde_json::from_str::<Value>(config).expect("JSON").to_string();
+    }
     let last = domains.max(instances);
     let until = Instant::now() + limit;
     loop {
@@ -57,6 +63,7 @@ async fn served(gogeta: &Gogeta) -> (i64, BTreeMap<String, String>) {
         let host = domain["host"].as_str().expect("a host");
         put(format!("/domains/{host}/type"), &domain["type"]);
         put(format!("/domains/{host}/value"), &domain["value"]);
+        put(format!("/domains/{host}/config"), &config(&domain["config"]));
     }
     for service in list(&api["services"]) {
         let name = service["name"].as_str().expect("a name");
@@ -65,12 +72,19 @@ async fn served(gogeta: &Gogeta) -> (i64, BTreeMap<String, String>) {
             let place = instance["location"].as_str().and_then(|place| place.rsplit_once(':'));
             let place = place.map(|(host, port)| format!("{{\"host\":\"{host}\",\"port\":{port}}}"));
             put(format!("{key}/location"), &place.into());
+            put(format!("{key}/config/gogeta"), &config(&instance["config"]));
             for field in ["current", "expected", "alive"] {
                 put(format!("{key}/status/{field}"), &instance[field]);
             }
         }
     }
     (api["revision"].as_i64().expect("a revision"), keys)
+}
+
+/// A config as its key has it; none where it has no field.
+fn config(fields: &Value) -> Value {
+    let is_empty = fields.as_object().is_none_or(serde_json::Map::is_empty);
+    if is_empty { Value::Null } else { fields.to_string().into() }
 }
 
 /// A sample of a metric; 0 where it is not there yet.

@@ -9,6 +9,7 @@
 //! - [`host`]: the rules for host names in requests and keys
 //! - [`rest`]: how long an upstream that cannot be connected to is left alone
 //! - [`registry`]: the half-filled state that changes are applied to
+//! - [`splice`]: what a domain or an instance says about the kernel carrying its connections
 //! - [`table`]: the immutable snapshot that requests are resolved by
 //! - [`entries`]: a table as the keys that lead to it
 //! - [`loss`]: how much a change takes away
@@ -21,4 +22,5 @@ pub mod model;
 pub mod parse;
 pub mod registry;
 pub mod rest;
+pub mod splice;
 pub mod table;

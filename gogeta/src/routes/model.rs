@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::rest::Rest;
+use super::splice::SpliceSetting;
 use crate::status::{State, Status};
 
 /// A service's name: one part of a key, any text without a slash.
@@ -133,9 +134,9 @@ pub struct DomainConfig {
     /// Redirect to https unless the request came by it, as `--force-fw-ssl` does for all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub force_ssl: Option<bool>,
-    /// `off` keeps this domain's connections in userspace.
+    /// Who carries this domain's parked connections; see [`Route::splice`](super::table::Route::splice).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub splice: Option<Box<str>>,
+    pub splice: Option<SpliceSetting>,
     /// What gogeta does not know; reported, not fatal.
     #[serde(flatten)]
     pub unknown: std::collections::BTreeMap<String, serde_json::Value>,
@@ -151,9 +152,9 @@ pub struct InstanceConfig {
     /// Its share of the requests, 0 to 100; 1 where it is not set, and 0 takes none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u8>,
-    /// `off` keeps this instance's connections in userspace.
+    /// Who carries parked connections to this instance.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub splice: Option<Box<str>>,
+    pub splice: Option<SpliceSetting>,
     /// What gogeta does not know; reported, not fatal.
     #[serde(flatten)]
     pub unknown: std::collections::BTreeMap<String, serde_json::Value>,

@@ -10,7 +10,8 @@ use imbl::{GenericHashMap, OrdMap};
 
 use super::host;
 use super::key::Key;
-use super::model::{Domain, Service, ServiceName, Target, UriTarget};
+use super::model::{Domain, Instance, Service, ServiceName, Target, UriTarget};
+use super::splice::{self, SpliceMode};
 
 /// A map that copies only what changes.
 pub(super) type Map<K, V> = GenericHashMap<K, V, foldhash::fast::RandomState, DefaultSharedPtr>;
@@ -53,6 +54,24 @@ pub enum Route<'a> {
         /// The place.
         target: &'a Arc<UriTarget>,
     },
+}
+
+impl<'a> Route<'a> {
+    /// The domain, where one led here.
+    pub fn domain(&self) -> Option<&'a Domain> {
+        match self {
+            Self::Unknown => None,
+            Self::NoService { domain, .. } => Some(domain),
+            Self::Service { domain, .. } | Self::Uri { domain, .. } => *domain,
+        }
+    }
+
+    /// What the store says about the kernel carrying connections of this route to that instance of its service: the
+    /// domain's word and the instance's together. None where neither says anything, and gogeta's own flag decides.
+    pub fn splice(&self, instance: Option<&Instance>) -> Option<SpliceMode> {
+        let domain = self.domain().and_then(|domain| domain.config.splice.as_ref());
+        splice::both(domain, instance.and_then(|instance| instance.config.splice.as_ref()))
+    }
 }
 
 /// A value that is wrong.

@@ -8,6 +8,7 @@ use super::{Entry, Findings, Own};
 use crate::routes::host;
 use crate::routes::model::Target;
 use crate::routes::parse::{self, TargetError};
+use crate::routes::splice::SpliceSetting;
 
 /// Looks at all domains; `services` is what each service has.
 pub(super) fn look(
@@ -95,7 +96,7 @@ fn config(entry: &Entry, findings: &mut Findings) {
         Err(problem) => findings.error(entry, "config", problem),
         Ok(config) => {
             unknown(entry, &config.unknown, findings);
-            splice(entry, config.splice.as_deref(), findings);
+            splice(entry, config.splice.as_ref(), findings);
         }
     }
 }
@@ -107,9 +108,9 @@ pub(super) fn unknown(entry: &Entry, fields: &BTreeMap<String, serde_json::Value
     }
 }
 
-/// What `splice` can be.
-pub(super) fn splice(entry: &Entry, word: Option<&str>, findings: &mut Findings) {
-    if let Some(word) = word.filter(|word| !["auto", "off"].contains(word)) {
-        findings.warning(entry, "splice", format!("splice is auto or off, not {word:?}"));
+/// A `splice` that is none.
+pub(super) fn splice(entry: &Entry, setting: Option<&SpliceSetting>, findings: &mut Findings) {
+    if let Some(Err(problem)) = setting.map(SpliceSetting::check) {
+        findings.error(entry, "splice", problem);
     }
 }

@@ -158,7 +158,7 @@ fn config(entry: &Entry, findings: &mut Findings) {
         }
         Ok(config) => {
             domains::unknown(entry, &config.unknown, findings);
-            domains::splice(entry, config.splice.as_deref(), findings);
+            domains::splice(entry, config.splice.as_ref(), findings);
             if config.weight == Some(0) {
                 findings.warning(entry, "weight-zero", "its weight is 0, so it gets no requests");
             }

@@ -12,6 +12,7 @@ use super::model::{
     Activity, Domain, DomainConfig, Instance, InstanceConfig, Service, ServiceName, Target, Upstream,
 };
 use super::parse::{self, TargetError};
+use super::splice::SpliceSetting;
 use super::table::{Problem, Resolver, RouteTable};
 use crate::balance;
 use crate::status::Status;
@@ -268,7 +269,7 @@ impl Edit<'_> {
     fn set_domain_config(&mut self, host: Arc<str>, value: Option<&str>) -> Result<(), String> {
         let draft = self.domain_draft(host);
         draft.config = value.map(parse::domain_config).transpose()?.unwrap_or_default();
-        check_unknown(&draft.config.unknown)
+        check_config(&draft.config.unknown, draft.config.splice.as_ref())
     }
 
     fn domain_draft(&mut self, host: Arc<str>) -> &mut DomainDraft {
@@ -305,7 +306,7 @@ impl Edit<'_> {
             InstanceField::Alive => draft.status.alive = text,
             InstanceField::Config => {
                 draft.config = value.map(parse::instance_config).transpose()?.unwrap_or_default();
-                check_unknown(&draft.config.unknown)?;
+                check_config(&draft.config.unknown, draft.config.splice.as_ref())?;
             }
             InstanceField::Domain | InstanceField::LastAccess => {}
         }
@@ -501,12 +502,19 @@ fn set_location(draft: &mut InstanceDraft, value: Option<&str>) -> Result<(), St
     Ok(())
 }
 
-fn check_unknown(unknown: &BTreeMap<String, serde_json::Value>) -> Result<(), String> {
-    if unknown.is_empty() {
-        return Ok(());
-    }
+/// What is wrong with a config that is in force all the same.
+fn check_config(
+    unknown: &BTreeMap<String, serde_json::Value>,
+    splice: Option<&SpliceSetting>,
+) -> Result<(), String> {
     let names: Vec<&str> = unknown.keys().map(String::as_str).collect();
-    Err(format!("gogeta knows no field {}; the others are in force", names.join(", ")))
+    let unknown = (!names.is_empty()).then(|| format!("gogeta knows no field {}", names.join(", ")));
+    let splice = splice.and_then(|setting| setting.check().err());
+    let wrong: Vec<String> = unknown.into_iter().chain(splice).collect();
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(format!("{}; the others are in force", wrong.join("; "))),
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::*;
 use crate::balance::{Pick, pick};
 use crate::routes::entries;
 use crate::routes::key::KeySpace;
+use crate::routes::splice::SpliceMode;
 use crate::routes::table::Route;
 use crate::status::State;
 use proptest::prelude::*;
@@ -46,6 +47,16 @@ fn route(registry: &Registry, host: &str) -> String {
             Pick::Instance(instance, _) => format!("{}/{}", service.name, instance.index),
             Pick::Page(state, _) => format!("{}({})", service.name, state.as_str()),
         },
+    }
+}
+
+/// What the route of a host says of splice, for its first instance.
+fn splice(registry: &Registry, host: &str) -> Option<SpliceMode> {
+    let table = registry.table();
+    let route = table.resolve(host);
+    match &route {
+        Route::Service { service, .. } => route.splice(service.instances.first().map(Arc::as_ref)),
+        _ => route.splice(None),
     }
 }
 
@@ -266,6 +277,69 @@ fn unknown_fields_are_told_and_the_others_in_force() {
 }
 
 #[test]
+fn a_splice_that_is_none_counts_as_not_set_and_the_fields_beside_it_are_in_force() {
+    let mut registry = registry(&WEB);
+    let wrong = [
+        put("/domains/a.test/config", r#"{"forceSsl":true,"splice":"on"}"#),
+        put("/services/web/1/config/gogeta", r#"{"splice":7,"wieght":2}"#),
+    ];
+    let applied = registry.apply(delta(wrong.to_vec()));
+    let said: Vec<&str> = applied.problems.iter().map(|(_, problem)| &**problem).collect();
+    assert_eq!(
+        said,
+        [
+            "splice is auto, sockmap or off, not \"on\", which counts as not set; the others are in force",
+            "gogeta knows no field wieght; splice is auto, sockmap or off, not 7, which counts as not set; \
+             the others are in force",
+        ]
+    );
+    assert_eq!(splice(&registry, "a.test"), None);
+    let domain = registry.table().domains().next().expect("it is there").clone();
+    assert_eq!(domain.config.force_ssl, Some(true));
+    assert!(
+        registry.apply(delta(wrong.to_vec())).problems.is_empty(),
+        "the same mistake once more is no news"
+    );
+    let again = made_of_entries(&registry.table());
+    assert_eq!((facts(&again.table()), splice(&again, "a.test")), (facts(&registry.table()), None));
+    let applied = registry.apply(delta(vec![put("/domains/a.test/config", r#"{"splice":"sockmap"}"#)]));
+    assert_eq!(applied.domains, ["a.test".into()]);
+    assert_eq!(
+        (splice(&registry, "a.test"), registry.table().problem_count()),
+        (Some(SpliceMode::Sockmap), 1)
+    );
+}
+
+#[test]
+fn a_route_knows_what_its_domain_and_its_instance_say_of_splice() {
+    let mut registry = registry(&WEB);
+    registry.apply(delta(vec![
+        put("/domains/a.test/config", r#"{"splice":"sockmap"}"#),
+        put("/domains/u.test/type", "uri"),
+        put("/domains/u.test/value", "http://b.test"),
+        put("/domains/u.test/config", r#"{"splice":"off"}"#),
+        put("/domains/none.test/type", "service"),
+        put("/domains/none.test/value", "web"),
+        put("/domains/away.test/type", "service"),
+        put("/domains/away.test/value", "nobody"),
+        put("/domains/away.test/config", r#"{"splice":"auto"}"#),
+    ]));
+    let all = |registry: &Registry| {
+        ["a.test", "u.test", "none.test", "away.test", "unknown.test"].map(|host| splice(registry, host))
+    };
+    use SpliceMode::{Auto, Off, Sockmap};
+    assert_eq!(all(&registry), [Some(Sockmap), Some(Off), None, Some(Auto), None]);
+    let applied = registry.apply(delta(vec![put("/services/web/1/config/gogeta", r#"{"splice":"off"}"#)]));
+    assert_eq!((applied.services.len(), applied.domains.len()), (1, 0));
+    assert_eq!(all(&registry), [Some(Off), Some(Off), Some(Off), Some(Auto), None]);
+    let again = made_of_entries(&registry.table());
+    assert_eq!(all(&again), all(&registry), "it is kept on disk");
+    // A comparison with what the store has now finds what is gone.
+    registry.apply(snapshot(&WEB));
+    assert_eq!(all(&registry), [None; 5]);
+}
+
+#[test]
 fn indexes_are_in_the_order_of_numbers() {
     let location = r#"{"host":"127.0.0.1","port":80}"#;
     let registry = registry(&[
@@ -285,7 +359,7 @@ fn any_entry() -> impl Strategy<Value = (Key, Vec<u8>)> {
     let fields = "location|status/current|status/expected|status/alive|config/gogeta|lastAccess";
     let instance =
         ("[st]", "[12]", fields).prop_map(|(name, index, field)| format!("/services/{name}/{index}/{field}"));
-    let values = "service|uri|s|http://a.test/|started|passivated|stopped|\\{\"host\":\"h\",\"port\":[12]\\}|\\{\"weight\":[0-9]\\}|\\{\"x\":1\\}|\\{|";
+    let values = "service|uri|s|http://a.test/|started|passivated|stopped|\\{\"host\":\"h\",\"port\":[12]\\}|\\{\"weight\":[0-9]\\}|\\{\"x\":1\\}|\\{\"splice\":(\"off\"|\"on\"|1)\\}|\\{|";
     (prop_oneof![domain, instance], values).prop_map(|(text, value)| (key(&text), value.into_bytes()))
 }
 
