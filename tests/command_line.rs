@@ -4,6 +4,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
 
+use rustix::process::Signal;
+
 use crate::support::backend::Backend;
 use crate::support::client::get;
 use crate::support::etcd::{Etcd, free_port};
@@ -74,6 +76,35 @@ async fn a_flag_goes_before_the_environment_and_that_before_the_file() {
     assert_eq!(stopped(&with_flag.arg("--legacy-codes").start().await).await, 500, "the flag");
 }
 
+/// What a changed config file has that waits for a restart.
+async fn waits(builder: Builder, file: &Path, text: &str) -> String {
+    let gogeta = builder.arg("--config").arg(file).start().await;
+    std::fs::write(file, text).expect("it is written");
+    gogeta.signal(Signal::HUP);
+    gogeta.log_has("the configuration is read anew").await;
+    gogeta.lines_with("wait for a restart").concat()
+}
+
+#[tokio::test]
+async fn splice_by_flag_environment_and_file() {
+    let builder = || {
+        let builder = Gogeta::routes(STOPPED);
+        let file = builder.file("gogeta.toml", "splice = \"off\"\nsplice-max-requests = 5\n");
+        (builder, file)
+    };
+    let new =
+        "splice = \"sockmap\"\nsplice-max-requests = 0\nsplice-max-age = \"1m\"\nsplice-max-pairs = 7\n";
+    let (file_alone, file) = builder();
+    let said = waits(file_alone, &file, new).await;
+    assert!(said.contains("\"options\":\"splice, splice-max-pairs\""), "{said}");
+    let (with_flag, file) = builder();
+    let said = waits(with_flag.arg("--splice=off"), &file, new).await;
+    assert!(said.contains("\"options\":\"splice-max-pairs\""), "{said}");
+    let (with_env, file) = builder();
+    let with_env = with_env.env("GOGETA_SPLICE", "off").env("GOGETA_SPLICE_MAX_PAIRS", "9");
+    assert_eq!(waits(with_env, &file, new).await, "");
+}
+
 #[tokio::test]
 async fn everything_by_the_environment() {
     let web = Backend::named("web").await;
@@ -119,6 +150,11 @@ async fn a_wrong_flag() {
     fails(Gogeta::routes("").arg("--etcd-address=x"), 2, &["--routes", "--etcd-address"]).await;
     fails(Gogeta::bare().arg("--etcd-address=ftp://x"), 2, &["ftp://x", "--etcd-address"]).await;
     fails(Gogeta::bare().arg("--etcd-ca=/no/such.pem"), 2, &["/no/such.pem", "--etcd-ca"]).await;
+    fails(Gogeta::bare().arg("--splice=on"), 2, &["--splice", "auto, sockmap, off"]).await;
+    fails(Gogeta::bare().arg("--splice-max-requests=-1"), 2, &["--splice-max-requests"]).await;
+    fails(Gogeta::bare().arg("--splice-max-age=0"), 2, &["--splice-max-age", "more than 0"]).await;
+    fails(Gogeta::bare().arg("--splice-max-pairs=65537"), 2, &["--splice-max-pairs", "65536"]).await;
+    fails(Gogeta::bare().env("GOGETA_SPLICE_MAX_PAIRS", "0"), 2, &["--splice-max-pairs", "1 to 65536"]).await;
     fails(Gogeta::bare().env("GOGETA_THREADS", "many"), 2, &["many", "--threads"]).await;
     fails(Gogeta::routes("").arg("--log=gogeta=nonsense"), 2, &["--log", "nonsense"]).await;
 }
@@ -130,6 +166,8 @@ async fn a_bad_config_file() {
         ("\n\nthreads = \"many\"\n", ["line 3", "threads"]),
         ("port =\n", ["line 1", "port"]),
         ("threads = 0\n", ["--threads", "0"]),
+        ("splice = \"off\"\nsplice-max-age = \"soon\"\n", ["line 2", "soon"]),
+        ("splice = \"wire\"\n", ["line 1", "`auto`, `sockmap`, `off`"]),
     ] {
         let builder = Gogeta::bare();
         let file = builder.file("gogeta.toml", text);

@@ -334,6 +334,8 @@ impl Running {
             ("access-log", format!("{:?}", old.log.access) != format!("{:?}", new.log.access)),
             ("last-access-interval", old.last_access_interval != new.last_access_interval),
             ("upstream-idle-timeout", old.timeouts.upstream_idle != new.timeouts.upstream_idle),
+            ("splice", old.splice.mode != new.splice.mode),
+            ("splice-max-pairs", old.splice.max_pairs != new.splice.max_pairs),
             ("upstream-idle-max", old.upstream_idle_max != new.upstream_idle_max),
         ];
         let waiting: Vec<&str> =

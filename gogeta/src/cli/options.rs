@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Listen, Seconds, Splice};
+use crate::config::{Listen, Seconds};
+use crate::routes::splice::SpliceMode;
 
 /// How a host becomes a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -314,10 +315,23 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_delay: Option<Seconds>,
 
-    /// Which engine carries parked connections; "off" is pure userspace [default: auto]
-    #[arg(long, value_name = "ENGINE", env = "GOGETA_SPLICE", help_heading = "Kernel path")]
+    /// Who carries parked connections, where domains and instances do not say; "off" keeps all in userspace, and needs
+    /// no privilege [default: auto]
+    #[arg(long, value_name = "MODE", env = "GOGETA_SPLICE", help_heading = "Kernel path")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub splice: Option<Splice>,
+    pub splice: Option<SpliceMode>,
+    /// A parked connection keeps its instance for so many requests; 0 is for any number [default: 10000]
+    #[arg(long, value_name = "N", env = "GOGETA_SPLICE_MAX_REQUESTS", help_heading = "Kernel path")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub splice_max_requests: Option<u32>,
+    /// And for so long [default: 5m]
+    #[arg(long, value_name = "TIME", env = "GOGETA_SPLICE_MAX_AGE", help_heading = "Kernel path")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub splice_max_age: Option<Seconds>,
+    /// So many connections may be parked, 65536 at most; each takes about 3 KB of the kernel's memory [default: 4096]
+    #[arg(long, value_name = "N", env = "GOGETA_SPLICE_MAX_PAIRS", help_heading = "Kernel path")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub splice_max_pairs: Option<u32>,
 
     /// What to log: error, warn, info, debug, trace, or tracing's filter syntax [default: info]
     #[arg(long, value_name = "FILTER", env = "GOGETA_LOG", help_heading = "Logs")]

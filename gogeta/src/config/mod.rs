@@ -5,6 +5,7 @@
 mod listen;
 mod resolve;
 mod seconds;
+mod splice;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,6 @@ use std::time::Duration;
 
 use http::HeaderName;
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 
 use crate::cli::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType};
 use crate::proxy::connect::Allowed;
@@ -21,16 +21,7 @@ use crate::proxy::headers::Rules;
 
 pub use listen::Listen;
 pub use seconds::Seconds;
-
-/// Which engine carries parked connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Splice {
-    /// The best that works; userspace where none does.
-    Auto,
-    /// Pure userspace.
-    Off,
-}
+pub use splice::Splice;
 
 /// Everything that gogeta runs with.
 #[derive(Debug, Clone)]
@@ -81,7 +72,7 @@ pub struct Config {
     pub max_connections_per_client: usize,
     /// Idle connections kept for each instance and thread.
     pub upstream_idle_max: usize,
-    /// Which engine carries parked connections.
+    /// Whether and how far the kernel carries parked connections.
     pub splice: Splice,
     /// The logs.
     pub log: Log,

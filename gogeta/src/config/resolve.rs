@@ -35,6 +35,7 @@ impl TryFrom<Options> for Config {
             drain_delay: seconds(options.drain_delay, 0),
         };
         Ok(Self {
+            splice: Splice::of(&options)?,
             connect: connect(&options)?,
             headers: rules(&options)?,
             listen: listen(&options)?,
@@ -74,7 +75,6 @@ impl TryFrom<Options> for Config {
                 fields: RESPONSE_FIELDS,
             },
             upstream_idle_max: options.upstream_idle_max.unwrap_or(256),
-            splice: options.splice.unwrap_or(Splice::Auto),
             log: Log {
                 filter: options.log.unwrap_or_else(|| "info".to_owned()),
                 format: options.log_format.unwrap_or(LogFormat::Text),
@@ -112,7 +112,7 @@ fn rules(options: &Options) -> Result<Rules, ConfigError> {
     })
 }
 
-fn positive(flag: &str, time: Duration) -> Result<Duration, ConfigError> {
+pub(super) fn positive(flag: &str, time: Duration) -> Result<Duration, ConfigError> {
     if time.is_zero() { Err(ConfigError(format!("{flag} must be more than 0"))) } else { Ok(time) }
 }
 
