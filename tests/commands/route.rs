@@ -36,6 +36,42 @@ async fn set_is_one_transaction_and_the_proxy_follows() {
 }
 
 #[tokio::test]
+async fn splice_is_set_and_removed_and_the_options_beside_it_stay() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let config = async || etcd.get("/domains/a.test/config").await;
+    run(&etcd, "route set a.test service web --splice off").await.well(&["a.test goes to service web"]);
+    assert_eq!(config().await.as_deref(), Some("{\"splice\":\"off\"}"));
+    assert_eq!(
+        etcd.written_at("/domains/a.test/config").await,
+        etcd.written_at("/domains/a.test/value").await,
+        "as one"
+    );
+    etcd.put("/domains/a.test/config", "{\"colour\":\"red\",\"forceSsl\":true}").await;
+    run(&etcd, "route set a.test service web --splice sockmap").await.well(&[]);
+    let wanted = "{\"colour\":\"red\",\"forceSsl\":true,\"splice\":\"sockmap\"}";
+    assert_eq!(config().await.as_deref(), Some(wanted));
+    let list = run(&etcd, "route ls a.test --json").await.json();
+    assert_eq!(list["domains"][0]["config"]["splice"], "sockmap");
+    for (arguments, code, says) in [
+        (["--splice", "on"].as_slice(), 2, ["--splice", "on"]),
+        (&["--splice", "off", "--config", "{}"], 2, ["--splice", "--config"]),
+        (&["--config", "{\"splice\":\"on\"}"], 1, ["auto, sockmap or off", "\"on\""]),
+        (&["--splice", "off", "--create"], 1, ["already", "--create"]),
+    ] {
+        let all = [["route", "set", "a.test", "service", "web"].as_slice(), arguments].concat();
+        run_args(&etcd, &all).await.badly(code, &says);
+    }
+    assert_eq!(config().await.as_deref(), Some(wanted));
+    run_args(&etcd, &["route", "set", "a.test", "service", "web", "--splice", ""]).await.well(&[]);
+    assert_eq!(config().await.as_deref(), Some("{\"colour\":\"red\",\"forceSsl\":true}"));
+    run(&etcd, "route set b.test service web --create --splice off").await.well(&[]);
+    run_args(&etcd, &["route", "set", "b.test", "service", "web", "--splice", ""]).await.well(&[]);
+    assert_eq!(etcd.get("/domains/b.test/config").await, None, "nothing is left of it");
+    etcd.put("/domains/a.test/config", "{").await;
+    run(&etcd, "route set a.test service web --splice off").await.badly(1, &["/domains/a.test", "broken"]);
+}
+
+#[tokio::test]
 async fn bad_values_are_refused_and_nothing_is_written() {
     let Some(etcd) = Etcd::start().await else { return };
     run(&etcd, "route set a.test uri ftp://b.test").await.badly(1, &["ftp://b.test", "scheme"]);

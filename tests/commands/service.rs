@@ -39,6 +39,17 @@ async fn options_that_are_there_stay() {
     let config = etcd.get("/services/web/1/config/gogeta").await.expect("a config");
     let config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
     assert_eq!(config, json!({ "colour": "red", "weight": 7, "robots": "User-agent: *" }));
+    run(&etcd, "service set web 1 --splice off").await.well(&[]);
+    let list = run(&etcd, "service ls web --json").await.json();
+    let config = &list["services"][0]["instances"][0]["config"];
+    assert_eq!(
+        (&config["splice"], &config["weight"], &config["colour"]),
+        (&json!("off"), &json!(7), &json!("red"))
+    );
+    run_args(&etcd, &["service", "set", "web", "1", "--splice", "", "--weight", "8"]).await.well(&[]);
+    let config = etcd.get("/services/web/1/config/gogeta").await.expect("a config");
+    assert!(config.contains("\"weight\":8") && !config.contains("splice"), "{config}");
+    run(&etcd, "service set web 1 --splice on").await.badly(2, &["--splice", "on"]);
     run(&etcd, "service set web 1 --weight 101").await.badly(1, &["weight", "101"]);
     run(&etcd, "service set web 1 --location nowhere").await.badly(2, &["nowhere", "HOST:PORT"]);
     run(&etcd, "service set web 1").await.badly(2, &["--location"]);

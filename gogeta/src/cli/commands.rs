@@ -169,7 +169,8 @@ pub enum RouteCommand {
     /// Send a host's requests to a service, or to a fixed URI; type, value and config are written as one
     #[command(after_help = "Examples:\n  gogeta route set www.example.com service web\n  \
         gogeta route set '*.example.com' uri https://other.test/base\n  \
-        gogeta route set shop.example.com service shop --config '{\"forceSsl\": true}'\n\n\
+        gogeta route set shop.example.com service shop --config '{\"forceSsl\": true}'\n  \
+        gogeta route set shop.example.com service shop --splice off\n\n\
         Exit codes: 0 written; 1 refused, or changed by somebody else; 2 wrong usage, or etcd cannot be used.")]
     Set(RouteSet),
     /// Remove a host's route
@@ -186,6 +187,9 @@ pub enum RouteCommand {
     Ls(RouteLs),
 }
 
+/// What `--splice` of a domain or an instance can be: a mode, or nothing to remove it.
+const SPLICE: [&str; 4] = ["auto", "sockmap", "off", ""];
+
 /// `gogeta route set`
 #[derive(Debug, Args)]
 pub struct RouteSet {
@@ -199,6 +203,9 @@ pub struct RouteSet {
     /// The domain's options, as JSON; those that are there stay where this is not given, and '' removes them
     #[arg(long, value_name = "JSON")]
     pub config: Option<String>,
+    /// Who carries its parked connections: auto, sockmap, off; '' removes that. Its other options stay
+    #[arg(long, value_name = "MODE", value_parser = SPLICE, hide_possible_values = true, conflicts_with = "config")]
+    pub splice: Option<String>,
     /// Only where the host has no route yet
     #[arg(long)]
     pub create: bool,
@@ -301,6 +308,9 @@ pub struct ServiceSet {
     /// What /robots.txt is answered with
     #[arg(long, value_name = "TEXT")]
     pub robots: Option<String>,
+    /// Who carries parked connections to it: auto, sockmap, off; '' removes that
+    #[arg(long, value_name = "MODE", value_parser = SPLICE, hide_possible_values = true)]
+    pub splice: Option<String>,
     /// What commands have in common.
     #[command(flatten)]
     pub common: Common,

@@ -4,6 +4,7 @@
 //! cannot be used. Standard output has the answer and nothing else: a table for people, JSON with `--json`.
 //!
 //! - `context`: where etcd is, and why a command failed
+//! - `fields`: some fields of a config, set or removed
 //! - `output`: tables, colours, JSON
 //! - `routes`: etcd's keys as a route table, for those that show states
 
@@ -11,6 +12,7 @@ mod check;
 mod context;
 mod document;
 mod export;
+mod fields;
 mod import;
 mod output;
 mod paperwork;

@@ -3,10 +3,11 @@
 use serde_json::json;
 
 use super::output::{Table, Tone, clean, coloured, note, say, say_json};
-use super::{Failure, context, routes};
+use super::{Failure, context, fields, routes};
 use crate::admin::routes::DomainView;
 use crate::cli::{Cli, RouteCommand, RouteLs, RouteRm, RouteSet};
 use crate::routes::parse::{self, TargetError};
+use crate::routes::splice::SpliceSetting;
 use crate::store::etcd::tree::{Snapshot, Step};
 
 pub(super) async fn run(cli: &Cli, command: &RouteCommand) -> Result<u8, Failure> {
@@ -20,7 +21,7 @@ pub(super) async fn run(cli: &Cli, command: &RouteCommand) -> Result<u8, Failure
 
 /// Type, value and config in one transaction: nobody sees half a route.
 async fn set(cli: &Cli, options: &RouteSet) -> Result<(), Failure> {
-    let RouteSet { host: text, kind, value, config, create, .. } = options;
+    let RouteSet { host: text, kind, value, config, splice, create, .. } = options;
     let host = routes::host(text)?;
     parse::target(kind, value).map_err(|error| match error {
         TargetError::Kind(problem) | TargetError::Value(problem) => Failure::No(problem),
@@ -33,6 +34,7 @@ async fn set(cli: &Cli, options: &RouteSet) -> Result<(), Failure> {
                 "this gogeta knows no field {field:?} in a domain's config; it is written all the same"
             ));
         }
+        known.splice.as_ref().map_or(Ok(()), SpliceSetting::check).map_err(Failure::No)?;
     }
     let mut tree = context::open_by(cli, &options.etcd, None).await?;
     let directory = format!("{}{host}/", tree.space().domains());
@@ -43,8 +45,18 @@ async fn set(cli: &Cli, options: &RouteSet) -> Result<(), Failure> {
         None if options.config.is_some() => steps.push(Step::Delete(key("config"))),
         None => {}
     }
-    let seen = if *create { vec![(key("type"), 0), (key("value"), 0)] } else { vec![] };
+    let mut seen = if *create { vec![(key("type"), 0), (key("value"), 0)] } else { vec![] };
+    if let Some(word) = splice {
+        let check = |text: &str| parse::domain_config(text).map(drop);
+        let (as_seen, step) =
+            fields::edit(&mut tree, &directory, "config", vec![fields::splice(word)], check).await?;
+        seen.push(as_seen);
+        steps.push(step);
+    }
     let outcome = tree.commit(&seen, &steps).await.map_err(Failure::Etcd)?;
+    if !outcome.done && !create {
+        return Err(Failure::No(format!("somebody else changed {host} just now; nothing was written")));
+    }
     if !outcome.done {
         return Err(Failure::No(format!("{host} has a route already, and --create is for new ones")));
     }

@@ -1,14 +1,15 @@
 //! `gogeta service`: instances, where they are, and how they are.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::fields::{self, Field};
 use super::output::{Table, Tone, coloured, say, say_json};
 use super::{Failure, context, routes};
 use crate::admin::routes::ServiceView;
 use crate::cli::{Cli, ServiceCommand, ServiceLs, ServiceRm, ServiceSet, ServiceStatus, StatusFlags};
 use crate::routes::model::Location;
 use crate::routes::parse;
-use crate::store::etcd::tree::{Committed, Seen, Step, Tree};
+use crate::store::etcd::tree::{Committed, Step, Tree};
 
 pub(super) async fn run(cli: &Cli, command: &ServiceCommand) -> Result<u8, Failure> {
     match command {
@@ -99,14 +100,16 @@ async fn set(cli: &Cli, options: &ServiceSet) -> Result<(), Failure> {
         steps.push(Step::put(format!("{directory}location"), value));
     }
     let mut seen = Vec::new();
-    if options.weight.is_some() || options.robots.is_some() {
-        let (key, value) = config(&mut tree, &directory, options).await?;
-        steps.push(Step::put(key.0.clone(), value));
-        seen.push(key);
+    let config = config(options);
+    if !config.is_empty() {
+        let check = |text: &str| parse::instance_config(text).map(drop);
+        let (as_seen, step) = fields::edit(&mut tree, &directory, "config/gogeta", config, check).await?;
+        seen.push(as_seen);
+        steps.push(step);
     }
     if steps.is_empty() {
         return Err(Failure::Usage(
-            "nothing to set: give one of --location, --current, --expected, --alive, --weight, --robots"
+            "nothing to set: give one of --location, --current, --expected, --alive, --weight, --robots, --splice"
                 .to_owned(),
         ));
     }
@@ -119,26 +122,12 @@ async fn set(cli: &Cli, options: &ServiceSet) -> Result<(), Failure> {
     written(&options.common, &options.name, &options.index, outcome)
 }
 
-/// The instance's options with those that are given, and the key as it was: unknown fields are not ours to remove.
-async fn config(tree: &mut Tree, directory: &str, options: &ServiceSet) -> Result<(Seen, String), Failure> {
-    let key = format!("{directory}config/gogeta").into_bytes();
-    let snapshot = tree.read(&[directory]).await.map_err(Failure::Etcd)?;
-    let old = snapshot.pairs.iter().find(|pair| pair.key == key);
-    let mut fields: Map<String, Value> = match old {
-        Some(pair) => serde_json::from_slice(&pair.value).map_err(|error| {
-            Failure::No(format!("the config of {}/{} is broken: {error}", options.name, options.index))
-        })?,
-        None => Map::new(),
-    };
-    if let Some(weight) = options.weight {
-        fields.insert("weight".to_owned(), weight.into());
-    }
-    if let Some(robots) = &options.robots {
-        fields.insert("robots".to_owned(), robots.as_str().into());
-    }
-    let value = Value::from(fields).to_string();
-    parse::instance_config(&value).map_err(Failure::No)?;
-    Ok(((key, old.map_or(0, |pair| pair.revision)), value))
+/// The instance's options that are given.
+fn config(options: &ServiceSet) -> Vec<Field> {
+    let weight = options.weight.map(|weight| ("weight", Some(weight.into())));
+    let robots = options.robots.as_deref().map(|robots| ("robots", Some(robots.into())));
+    let splice = options.splice.as_deref().map(fields::splice);
+    [weight, robots, splice].into_iter().flatten().collect()
 }
 
 fn written(common: &crate::cli::Common, name: &str, index: &str, outcome: Committed) -> Result<(), Failure> {
