@@ -7,6 +7,8 @@ use std::path::Path;
 mod access_log;
 #[path = "../fuzz/properties/gate.rs"]
 mod gate;
+#[path = "../fuzz/properties/guard.rs"]
+pub(crate) mod guard;
 #[path = "../fuzz/properties/headers.rs"]
 mod headers;
 #[path = "../fuzz/properties/host.rs"]
@@ -31,6 +33,11 @@ fn holds(target: &str, check: fn(&[u8])) {
 #[test]
 fn the_gate_holds_against_its_corpus() {
     holds("gate", gate::check);
+}
+
+#[test]
+fn the_guard_holds_against_its_corpus() {
+    holds("guard", guard::check);
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod etcd_state;
 mod etcd_storm;
 mod file_routes;
 mod forwarding;
+mod guard;
 mod hops;
 mod hostile;
 mod hostile_bodies;

@@ -1,6 +1,7 @@
 //! What gogeta answers by itself where nothing is wrong: pictures for its pages, robots.txt, the way to https.
 
 use bytes::Bytes;
+use gogeta_common::guard::grammar::{PICTURES, ROBOTS};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Method, Response, StatusCode, Uri};
 
@@ -16,7 +17,7 @@ const ROBOTS_DISALLOW: &str = "User-agent: *\nDisallow: /";
 
 /// A picture for the pages.
 pub fn picture(worker: &Worker, request: &Inbound) -> Option<Response<Body>> {
-    let name = request.uri().path().strip_prefix("/__static__/")?;
+    let name = request.uri().path().strip_prefix(PICTURES)?;
     let pages = worker.shared.pages.load();
     // Looked up by its whole name: there is no path to walk out of.
     let Some(picture) =
@@ -32,7 +33,7 @@ pub fn picture(worker: &Worker, request: &Inbound) -> Option<Response<Body>> {
 
 /// What `/robots.txt` is answered with, where that is not left to the backend.
 pub fn robots(worker: &Worker, instance: &Instance, request: &Inbound) -> Option<Response<Body>> {
-    if request.uri().path() != "/robots.txt" || ![Method::GET, Method::HEAD].contains(request.method()) {
+    if request.uri().path() != ROBOTS || ![Method::GET, Method::HEAD].contains(request.method()) {
         return None;
     }
     let default = match worker.config().default_robots {
