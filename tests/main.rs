@@ -31,6 +31,7 @@ mod inherited;
 mod interim;
 mod limits;
 mod pages;
+mod parked;
 mod resolvers;
 mod retry;
 mod signals;

@@ -38,6 +38,7 @@ pub(crate) fn check(bytes: &[u8]) {
         referer: &referer,
         agent: &agent,
         cut: number.is_multiple_of(5),
+        engine: "relay",
     };
     let now = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(number * 86_399);
     as_json(&line, &json(&line, now));

@@ -153,15 +153,15 @@ pub struct Pair {
     pub client: u64,
     /// Cookie of the upstream's.
     pub upstream: u64,
-    /// What `tcpi_bytes_acked` of the client's socket is when the client has acknowledged all that userspace has
-    /// written to it, and nothing else was sent.
-    pub base: u64,
+    /// What `down` may come to: so that a client who does not read holds no more than the window. Userspace raises
+    /// it, also while the pair is parked.
+    pub limit: u64,
     /// The count of requests at which userspace wants to look at the pair.
     pub allowance: u64,
-    /// Bytes that may be under way to the client.
-    pub window: u32,
     /// Bytes of the host.
     pub host_len: u32,
+    /// Bytes below the limit at which userspace is asked to raise it.
+    pub margin: u32,
     /// Bytes sent to the client by the kernel: the kernel, as all that follow but the host.
     pub down: u64,
     /// Bytes sent to the upstream by the kernel.
@@ -172,6 +172,8 @@ pub struct Pair {
     pub requests: u64,
     /// When the last bytes came.
     pub last: u64,
+    /// The limit that userspace was asked to raise.
+    pub asked: u64,
     /// The request on its way. Its first field is userspace's.
     pub carried: Carried,
     /// The host that it was routed by, in lower case.
@@ -180,7 +182,7 @@ pub struct Pair {
     pub answer: [u8; ANSWER_MAX],
 }
 
-const _: () = assert!(size_of::<Pair>() == 11 * 8 + size_of::<Carried>() + HOST_MAX + ANSWER_MAX);
+const _: () = assert!(size_of::<Pair>() == 12 * 8 + size_of::<Carried>() + HOST_MAX + ANSWER_MAX);
 
 /// Which of its pair's sockets one is, and where the pair is: the value of the map of flows, by cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -279,7 +281,7 @@ mod tests {
     ];
 
     fn word(phase: Phase) -> Word {
-        Word(phase as u64 | 7 * TURN)
+        Word((7 * TURN) | phase as u64)
     }
 
     fn after(phase: Phase, step: Step) -> Option<Phase> {

@@ -8,14 +8,12 @@ use core::mem::offset_of;
 
 use aya_ebpf::{
     bindings::{
-        BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_sock,
+        BPF_F_MMAPABLE, BPF_F_NO_PREALLOC,
         sk_action::{SK_DROP, SK_PASS},
     },
     helpers::{
-        bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_release, bpf_tcp_sock,
-        generated::{
-            bpf_loop, bpf_map_lookup_elem, bpf_ringbuf_output, bpf_sk_redirect_hash, bpf_skb_load_bytes,
-        },
+        bpf_get_socket_cookie, bpf_ktime_get_ns,
+        generated::{bpf_loop, bpf_ringbuf_output, bpf_sk_redirect_hash, bpf_skb_load_bytes},
     },
     macros::{map, stream_verdict},
     maps::{Array, HashMap, RingBuf, SockHash},
@@ -123,7 +121,8 @@ fn answer(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Verdict {
         return hand_over(pair, Step::Answer);
     };
     let total = u64::from(framing.head) + framing.body;
-    if u64::from(len) > total || !fits(pair, total) {
+    // All of it has to fit, so that nothing but its own length decides in its midst.
+    if u64::from(len) > total || pair.down + total > pair.limit {
         return hand_over(pair, Step::Answer);
     }
     pair.carried.status = u32::from(framing.status);
@@ -132,7 +131,7 @@ fn answer(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Verdict {
     if !redirect(ctx, client) {
         return hand_over(pair, Step::Answer);
     }
-    pair.down += u64::from(len);
+    count_down(pair, len);
     pair.left = total - u64::from(len);
     if pair.left == 0 {
         finish(pair);
@@ -149,12 +148,22 @@ fn body(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Verdict {
     if u64::from(len) > pair.left || !redirect(ctx, client) {
         return hand_over(pair, Step::Break);
     }
-    pair.down += u64::from(len);
+    count_down(pair, len);
     pair.left -= u64::from(len);
     if pair.left == 0 {
         finish(pair);
     }
     SK_PASS
+}
+
+/// Counts bytes to the client, and asks userspace for room in time.
+#[inline(always)]
+fn count_down(pair: &mut Pair, len: u32) {
+    pair.down += u64::from(len);
+    if pair.down + u64::from(pair.margin) > pair.limit && pair.asked != pair.limit {
+        pair.asked = pair.limit;
+        wake(pair);
+    }
 }
 
 /// The last byte of a response is on its way.
@@ -229,27 +238,6 @@ fn redirect(ctx: &SkBuffContext, mut cookie: u64) -> bool {
     };
     // A missing socket gives SK_DROP, which would lose bytes that are acknowledged already.
     verdict == i64::from(SK_PASS)
-}
-
-/// Whether a response of so many bytes is within the window, so that a client who does not read holds no more.
-#[inline(always)]
-fn fits(pair: &Pair, total: u64) -> bool {
-    let cookie = pair.client;
-    // SAFETY: a reference to the socket, released below.
-    let sk =
-        unsafe { bpf_map_lookup_elem((&raw const SOCKETS).cast_mut().cast(), (&raw const cookie).cast()) };
-    if sk.is_null() {
-        return false;
-    }
-    // SAFETY: it is a socket; the answer is checked.
-    let acked = unsafe {
-        let tcp = bpf_tcp_sock(sk.cast::<bpf_sock>());
-        if tcp.is_null() { None } else { Some((*tcp).bytes_acked) }
-    };
-    // SAFETY: the reference from above.
-    unsafe { bpf_sk_release(sk) };
-    let sent = pair.base.wrapping_add(pair.down).wrapping_add(total);
-    acked.is_some_and(|acked| sent.wrapping_sub(acked) <= u64::from(pair.window))
 }
 
 /// Tells userspace to look at the pair. Where there is no room, it looks by itself now and then.

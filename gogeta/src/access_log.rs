@@ -60,6 +60,8 @@ pub struct Line<'a> {
     pub agent: &'a str,
     /// Whether the upstream broke the response off.
     pub cut: bool,
+    /// Who carried it: `relay` is userspace.
+    pub engine: &'static str,
 }
 
 enum Message {
@@ -277,7 +279,7 @@ pub fn json(line: &Line<'_>, now: OffsetDateTime) -> String {
         "bytes_received": line.received,
         "upstream_duration": line.upstream_took.map(|took| took.as_secs_f64()),
         "retries": line.retries,
-        "engine": "relay",
+        "engine": line.engine,
         "request_id": line.id,
         "duration": line.took.as_secs_f64(),
         "upstream": line.upstream,
@@ -310,6 +312,7 @@ mod tests {
             referer: "",
             agent: "evil\n\"agent\u{e4}",
             cut: false,
+            engine: "relay",
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -21,12 +21,16 @@ use crate::profile::Profiler;
 use crate::proxy::guests::Guests;
 use crate::proxy::listener::{self, ListenError, Listener, Place};
 use crate::proxy::server::Workers;
+use crate::proxy::tenancy::Splice;
 use crate::proxy::transport;
 use crate::proxy::worker::Shared;
 use crate::routes::key::KeySpace;
 use crate::routes::parse;
+use crate::routes::splice::SpliceMode;
 use crate::routes::table::{Resolver, RouteTable};
 use crate::signals::{self, Signal, Signals};
+use crate::splice::Engine;
+use crate::splice::kernel::Events;
 use crate::state::{self, Keeper, Known};
 use crate::store::file::{self, Watch};
 use crate::store::position::Position;
@@ -112,7 +116,8 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     raise_file_limit();
     forgo_huge_pages();
     let bound = Bound::new(&config, places)?;
-    let (shared, inbox, writer) = share(config, pages)?;
+    let (engine, told) = load_engine(&config)?.unzip();
+    let (shared, inbox, writer) = share(config, pages, engine)?;
     let mut controller = Controller::new(resolver, shared.clone());
     let mut routes_text = String::new();
     match first {
@@ -153,6 +158,9 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     if has_start {
         // What was kept is served when etcd has been asked in vain; clients wait for so long in front of the door.
         let _ = runtime.block_on(async { tokio::time::timeout(FIRST_WORD, heard).await });
+    }
+    if let (Some(splice), Some(events)) = (&shared.splice, told) {
+        runtime.spawn(listen_to_kernel(splice.engine.clone(), events, shared.changed.subscribe()));
     }
     let workers = Workers::start(&shared, bound.proxy).map_err(system("cannot start a thread"))?;
     ready(&bound.addresses);
@@ -209,7 +217,41 @@ impl Bound {
     }
 }
 
-fn share(config: Config, pages: Pages) -> Result<(Arc<Shared>, Inbox, Option<Writer>), StartError> {
+/// The engine that carries parked connections, with what it tells; none where that is userspace's.
+fn load_engine(config: &Config) -> Result<Option<(Arc<Engine>, Events)>, StartError> {
+    let mode = config.splice.mode;
+    if mode == SpliceMode::Off {
+        tracing::info!("userspace carries all connections, as --splice off says");
+        return Ok(None);
+    }
+    match Engine::load(config.splice.max_pairs, config.log.access.is_some()) {
+        Ok(loaded) => {
+            let pairs = config.splice.max_pairs;
+            if mode == SpliceMode::Sockmap {
+                tracing::info!(pairs, "the kernel carries parked connections, by sockmap");
+            } else {
+                tracing::info!(
+                    pairs,
+                    "userspace carries all connections but those of domains and instances that ask for sockmap"
+                );
+            }
+            Ok(Some(loaded))
+        }
+        Err(why) if mode == SpliceMode::Sockmap => {
+            Err(StartError::System(format!("--splice sockmap cannot be: {why}")))
+        }
+        Err(why) => {
+            tracing::info!(reason = %why, "userspace carries all connections; the kernel cannot");
+            Ok(None)
+        }
+    }
+}
+
+fn share(
+    config: Config,
+    pages: Pages,
+    engine: Option<Arc<Engine>>,
+) -> Result<(Arc<Shared>, Inbox, Option<Writer>), StartError> {
     let metrics = Arc::new(Metrics::new(config.threads));
     let (feedback, inbox) = feedback::channel(config.last_access_interval, metrics.clone());
     let (access_log, writer) = match &config.log.access {
@@ -219,7 +261,9 @@ fn share(config: Config, pages: Pages) -> Result<(Arc<Shared>, Inbox, Option<Wri
         }
         None => (None, None),
     };
+    let log = access_log.as_ref().map(|log| Mutex::new(log.buffer()));
     let shared = Shared {
+        splice: engine.map(|engine| Splice { engine, log }),
         routes: ArcSwap::from_pointee(RouteTable::default()),
         changed: watch::Sender::new(0),
         loaded: AtomicBool::new(false),
@@ -349,6 +393,9 @@ impl Running {
     async fn end(mut self, store: tokio::task::JoinHandle<()>, mut signals: Signals) {
         let config = self.shared.config.load_full();
         self.shared.draining.store(true, Ordering::Release);
+        if let Some(splice) = &self.shared.splice {
+            splice.engine.close();
+        }
         tracing::info!(
             open = self.open(),
             "stopping: what is in flight is finished first; once more to stop at once"
@@ -440,6 +487,13 @@ impl Follow {
 async fn follow_file(path: PathBuf, text: String, events: mpsc::Sender<Event>) {
     if let Err(error) = file::run(path.clone(), text, events).await {
         tracing::error!(%error, file = %path.display(), "cannot watch the routes file; it is read at the next start");
+    }
+}
+
+async fn listen_to_kernel(engine: Arc<Engine>, events: Events, changed: watch::Receiver<u64>) {
+    if let Err(error) = engine.clone().run(events, changed).await {
+        engine.close();
+        tracing::error!(%error, "the kernel cannot be listened to; userspace carries all connections");
     }
 }
 

@@ -38,6 +38,12 @@ pub fn pick_other<'a>(
     from(service, service.cursor.load(Ordering::Relaxed), Some(failed), now)
 }
 
+/// Whether requests of this service go there, among others.
+pub fn goes_to(service: &Service, upstream: &Upstream) -> bool {
+    let instances = service.ring.iter().map(|turn| &service.instances[usize::from(*turn)]);
+    instances.filter_map(|instance| instance.upstream.as_ref()).any(|theirs| theirs.id == upstream.id)
+}
+
 /// The first instance from a turn on that is not the one to avoid. The turns of those that rest fall to whoever is
 /// next; where nobody else is left, it is better to ask than not to.
 fn from<'a>(

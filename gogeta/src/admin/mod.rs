@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::metrics::{Live, Metrics};
 use crate::proxy::worker::Shared;
+use crate::splice::metrics::Collected;
 
 /// What the handlers see.
 #[derive(Debug, Clone)]
@@ -36,7 +37,11 @@ pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) -> io::
         open: Box::new(move || open.guests.count()),
         resting: Box::new(move || routes::resting(&resting.routes.load())),
     };
-    let registry = Arc::new(shared.metrics.registry(live));
+    let mut registry = shared.metrics.registry(live);
+    if let Some(splice) = &shared.splice {
+        registry.register_collector(Box::new(Collected(splice.engine.clone())));
+    }
+    let registry = Arc::new(registry);
     axum::serve(listener, router(Admin { shared, registry })).await
 }
 

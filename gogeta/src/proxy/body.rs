@@ -144,7 +144,7 @@ impl Drop for UpstreamBody {
         if self.complete
             && let Some(connection) = self.connection.take()
         {
-            self.worker.pool.put(connection);
+            self.client.give_back(connection, &self.worker);
         }
     }
 }

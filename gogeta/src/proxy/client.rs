@@ -4,14 +4,29 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::gate::Refusal;
 use super::headers::forwarded::Peer;
 use super::interim::Interims;
 use super::pace::Pace;
+use super::parking::Pinned;
+use super::pool::UpstreamConnection;
+use super::tenancy::Tenancy;
 use super::upgrade::Tunnel;
 use super::vitals::{Deadline, Vitals};
+use super::worker::Worker;
 use crate::config::Timeouts;
+use crate::routes::model::Upstream;
+
+/// An upstream's connection that is a client's own.
+#[derive(Debug)]
+pub enum Own {
+    /// As its last request left it.
+    Offer(Box<UpstreamConnection>),
+    /// As the kernel left it.
+    Pinned(Pinned),
+}
 
 /// What the requests of one connection share.
 #[derive(Debug)]
@@ -64,6 +79,12 @@ pub struct Client {
     pub interims: Interims,
     /// What the connection becomes after a 101.
     pub tunnel: RefCell<Option<Tunnel>>,
+    /// What its request was routed by, where the kernel may carry others like it.
+    pub tenancy: RefCell<Option<Arc<Tenancy>>>,
+    /// The connection that its last request took, to be parked with.
+    pub offer: RefCell<Option<Box<UpstreamConnection>>>,
+    /// The connection that it was parked with.
+    pub pinned: RefCell<Option<Pinned>>,
 }
 
 impl Client {
@@ -95,7 +116,35 @@ impl Client {
             pace: Default::default(),
             interims: Interims::default(),
             tunnel: RefCell::default(),
+            tenancy: RefCell::default(),
+            offer: RefCell::default(),
+            pinned: RefCell::default(),
         })
+    }
+
+    /// Its exchange is over: the connection is for the next request of whoever comes first, or for parking.
+    pub fn give_back(&self, mut connection: Box<UpstreamConnection>, worker: &Worker) {
+        if self.tenancy.borrow().is_none() || self.closing.get() || worker.draining.get() {
+            worker.pool.put(connection);
+        } else if connection.is_done() {
+            connection.reused = true;
+            self.offer.replace(Some(connection));
+        }
+    }
+
+    /// The connection that is its own, as far as it leads there. Any other is the next one's, or closed.
+    pub fn take_own(&self, upstream: &Upstream, worker: &Worker) -> Option<Own> {
+        if let Some(pinned) = self.pinned.take()
+            && (pinned.answers || pinned.upstream.id == upstream.id)
+        {
+            return Some(Own::Pinned(pinned));
+        }
+        let offer = self.offer.take()?;
+        if offer.upstream().id == upstream.id {
+            return Some(Own::Offer(offer));
+        }
+        worker.pool.put(offer);
+        None
     }
 
     /// A request's head has been read.
@@ -104,6 +153,7 @@ impl Client {
             self.of_server.borrow_mut().pop_front();
         }
         self.heads.set(self.heads.get() + 1);
+        self.tenancy.replace(None);
         self.busy.set(true);
         self.handling.set(true);
         self.received.set(0);

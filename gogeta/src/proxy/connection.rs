@@ -39,7 +39,7 @@ const LINGER: (Duration, usize) = (Duration::from_secs(2), 256 << 10);
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
     let peer = Peer::new(address.ip(), &worker.config().trusted_proxies);
     let client = Client::new(address, peer, worker.ward.admit());
-    let socket = Downstream::new(stream, client.clone(), worker.timeouts(), worker.config().limits);
+    let socket = Downstream::new(stream, client.clone(), worker.clone());
     let handler = Handler {
         slot: Rc::default(),
         respond: {
@@ -84,6 +84,9 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
     })
     .await;
 
+    if let Some(connection) = client.offer.take() {
+        worker.pool.put(connection);
+    }
     let parts = http.into_parts();
     let mut socket = parts.io.into_inner();
     // Taken out in any case: its record holds the client that holds it.

@@ -10,8 +10,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::client::Client;
-use super::gate::{Gate, Limits, Verdict};
+use super::gate::{Gate, Verdict};
+use super::parking::{Parkable, Returned};
 use super::vitals::Deadline;
+use super::worker::Worker;
 use crate::config::Timeouts;
 
 /// What may wait behind a request for another protocol until that is answered.
@@ -20,8 +22,9 @@ const HELD: usize = 64 << 10;
 /// The client's socket.
 #[derive(Debug)]
 pub struct Downstream {
-    stream: TcpStream,
+    stream: Parkable,
     client: Rc<Client>,
+    worker: Rc<Worker>,
     timeouts: Rc<Timeouts>,
     /// None once the bytes are a tunnel's.
     gate: Option<Gate>,
@@ -33,9 +36,11 @@ pub struct Downstream {
 
 impl Downstream {
     /// A socket that was just accepted.
-    pub fn new(stream: TcpStream, client: Rc<Client>, timeouts: Rc<Timeouts>, limits: Limits) -> Self {
+    pub fn new(stream: TcpStream, client: Rc<Client>, worker: Rc<Worker>) -> Self {
+        let (timeouts, limits) = (worker.timeouts(), worker.config().limits);
         client.vitals.set(Deadline::Idle, timeouts.idle);
-        Self { stream, client, timeouts, gate: Some(Gate::new(limits)), held: Vec::new(), ended: false }
+        let (stream, gate) = (Parkable::new(stream), Some(Gate::new(limits)));
+        Self { stream, client, worker, timeouts, gate, held: Vec::new(), ended: false }
     }
 
     /// From now on the bytes are a tunnel's; gives those that came before it was one.
@@ -54,8 +59,48 @@ impl Downstream {
     /// Closes by a reset. A response to HTTP/1.0 may have a body that ends with its connection: nothing else tells
     /// there that it was cut off (RFC 9112, 8).
     pub fn reset(self) {
-        // Where that cannot be said it is closed in the usual way.
-        let _ = self.stream.set_zero_linger();
+        self.stream.reset();
+    }
+
+    /// Whether nothing is on its way: no request that hyper has or the gate holds, no answer that is not written.
+    fn is_at_rest(&self) -> bool {
+        let Client { busy, heads, refusal, closing, interims, within_head, .. } = &*self.client;
+        let gate_is_idle = self
+            .gate
+            .as_ref()
+            .is_some_and(|gate| gate.heads() == heads.get() && !gate.is_waiting() && !gate.is_within_head());
+        let is_quiet = !busy.get() && !closing.get() && !within_head.get() && refusal.get().is_none();
+        gate_is_idle && is_quiet && self.held.is_empty() && !self.ended && interims.is_flushed()
+    }
+
+    /// Parks the connection, if it may be and is at rest.
+    fn park(&mut self, cx: &Context<'_>) -> io::Result<()> {
+        if self.client.offer.borrow().is_none() || !self.is_at_rest() || self.worker.draining.get() {
+            return Ok(());
+        }
+        let tenancy = self.client.tenancy.borrow().clone();
+        let Some((splice, tenancy)) = self.worker.shared.splice.as_ref().zip(tenancy) else { return Ok(()) };
+        let Some(offer) = self.client.offer.take() else { return Ok(()) };
+        let left = self.stream.park(&splice.engine, offer, &tenancy, cx)?;
+        self.client.pinned.replace(left);
+        if self.stream.is_parked() {
+            self.client.vitals.clear(Deadline::Idle);
+        } else {
+            // It may have been out of the runtime for a moment, and nobody waits for it any more.
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
+    /// Waits until the connection is ours, where it is parked.
+    fn poll_back(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(Returned { pinned, head }) = ready!(self.stream.poll_back(cx))? else {
+            return Poll::Ready(Ok(()));
+        };
+        self.client.pinned.replace(pinned);
+        self.client.vitals.set(Deadline::Idle, self.timeouts.idle);
+        self.held = head;
+        Poll::Ready(Ok(()))
     }
 
     /// Notes that bytes came, or the end.
@@ -187,6 +232,7 @@ impl AsyncRead for Downstream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        ready!(this.poll_back(cx))?;
         if this.gate.is_some() && this.client.refusal.get().is_some() {
             // Nothing more will come; the connection's task answers when the requests before are.
             return Poll::Pending;
@@ -214,7 +260,11 @@ impl AsyncRead for Downstream {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        let Poll::Ready(outcome) = Pin::new(&mut this.stream).poll_read(cx, buffer) else {
+            this.park(cx)?;
+            return Poll::Pending;
+        };
+        outcome?;
         let count = buffer.filled().len() - before;
         this.came(count);
         if count == 0 {
@@ -255,7 +305,9 @@ impl AsyncWrite for Downstream {
         // hyper comes here when it has nothing left to write.
         self.client.interims.flushed();
         ready!(self.poll_interims(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        // hyper has asked for the next request before this one was answered, and does not ask again.
+        Poll::Ready(self.park(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
 
 use super::body::ClientBody;
-use super::client::Client;
+use super::client::{Client, Own};
 use super::copy::Copy;
 use super::error::ProxyError;
 use super::gate::Refusal;
@@ -62,7 +62,7 @@ pub async fn forward(
     destination: Destination<'_>,
     inbound: &mut Inbound,
 ) -> Result<Answer, ProxyError> {
-    let (mut connection, upstream, retries) = connection(worker, destination).await?;
+    let (mut connection, upstream, retries) = connection(worker, client, destination).await?;
     let mut request =
         std::mem::take(inbound).map(|body| ClientBody::new(body, client.clone(), worker.timeouts()));
     let repeatable = connection.reused && request.body().is_end_stream() && request.method().is_idempotent();
@@ -100,8 +100,25 @@ pub async fn forward(
 type Connected = (Box<UpstreamConnection>, Arc<Upstream>, u8);
 
 /// A connection to the destination, or to another instance of its service.
-async fn connection(worker: &Worker, destination: Destination<'_>) -> Result<Connected, ProxyError> {
+async fn connection(
+    worker: &Worker,
+    client: &Client,
+    destination: Destination<'_>,
+) -> Result<Connected, ProxyError> {
     worker.retries.request();
+    if let Some(own) = client.take_own(destination.upstream, worker) {
+        let connection = match own {
+            Own::Offer(connection) => connection,
+            Own::Pinned(pinned) => {
+                let name = pinned.upstream.location.to_string();
+                UpstreamConnection::resume(pinned, worker.config().response_limits)
+                    .await
+                    .map_err(|error| ProxyError::Broken { upstream: name, why: error.to_string() })?
+            }
+        };
+        let upstream = connection.upstream().clone();
+        return Ok((connection, upstream, 0));
+    }
     match idle(worker, destination.upstream) {
         Some(connection) => Ok((connection, destination.upstream.clone(), 0)),
         None => fresh(worker, destination).await,

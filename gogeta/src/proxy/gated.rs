@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,18 +22,39 @@ pub struct Desk {
     interims: Vec<Vec<u8>>,
     surplus: bool,
     refused: Option<Refusal>,
+    /// Whether the upstream has the current request already: what hyper writes of it goes nowhere.
+    sent: bool,
+    /// The same of the next one.
+    was_sent: bool,
+    /// Who reads, and waits until that request is written.
+    reader: Option<Waker>,
 }
 
 impl Desk {
     /// A desk for a new connection.
     pub fn new(limits: ResponseLimits) -> Rc<RefCell<Self>> {
         let gate = ResponseGate::new(limits);
-        Rc::new(RefCell::new(Self { gate, due: None, interims: Vec::new(), surplus: false, refused: None }))
+        Rc::new(RefCell::new(Self {
+            gate,
+            due: None,
+            interims: Vec::new(),
+            surplus: false,
+            refused: None,
+            sent: false,
+            was_sent: false,
+            reader: None,
+        }))
     }
 
     /// A request comes next. What the upstream says before its first byte is written is no answer to it.
     pub fn expect(&mut self, asked: Asked) {
+        self.sent = std::mem::take(&mut self.was_sent);
         self.due = Some(asked);
+    }
+
+    /// The upstream has the next request already.
+    pub fn forestall(&mut self) {
+        self.was_sent = true;
     }
 
     /// Interim responses that have come since the last look.
@@ -130,12 +151,16 @@ impl Gated {
         (self.transport, self.ready)
     }
 
-    /// A request is being written, so that from now on a response may come.
-    fn begin(&self) {
+    /// A request is being written, so that from now on a response may come. Whether it goes nowhere.
+    fn begin(&self) -> bool {
         let mut desk = self.desk.borrow_mut();
         if let Some(asked) = desk.due.take() {
             desk.gate.expect(asked);
         }
+        if let Some(reader) = desk.reader.take() {
+            reader.wake();
+        }
+        desk.sent
     }
 
     fn put_ready(&mut self, buffer: &mut ReadBuf<'_>) {
@@ -164,6 +189,14 @@ impl AsyncRead for Gated {
                 let why = "it sent more than was asked for";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
             }
+            {
+                let mut desk = this.desk.borrow_mut();
+                if desk.was_sent || (desk.sent && desk.due.is_some()) {
+                    // What hyper reads before it has written its request would be no answer to it.
+                    desk.reader = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+            }
             let before = buffer.filled().len();
             ready!(Pin::new(&mut this.transport).poll_read(cx, buffer))?;
             if buffer.filled().len() == before {
@@ -180,7 +213,9 @@ impl AsyncRead for Gated {
 
 impl AsyncWrite for Gated {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.begin();
+        if self.begin() {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         Pin::new(&mut self.transport).poll_write(cx, bytes)
     }
 
@@ -189,7 +224,9 @@ impl AsyncWrite for Gated {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.begin();
+        if self.begin() {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
         Pin::new(&mut self.transport).poll_write_vectored(cx, slices)
     }
 

@@ -22,6 +22,8 @@ use hyper_util::rt::TokioIo;
 use super::body::ClientBody;
 use super::gate::{Asked, Refusal, ResponseLimits};
 use super::gated::{Desk, Gated};
+use super::parking::Pinned;
+use super::socket::Socket;
 use super::transport::Transport;
 use crate::routes::model::Upstream;
 
@@ -38,6 +40,8 @@ pub struct UpstreamConnection {
     idle_since: Instant,
     /// Whether it has carried a request before.
     pub reused: bool,
+    /// Whether it was parked with a client's, whose own it is from then on.
+    pub is_private: bool,
 }
 
 /// Whom a connection's socket wakes: whoever drives the connection now.
@@ -116,7 +120,29 @@ impl UpstreamConnection {
             ended: false,
             idle_since: Instant::now(),
             reused: false,
+            is_private: false,
         }))
+    }
+
+    /// The same on a connection that was parked.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub async fn resume(pinned: Pinned, limits: ResponseLimits) -> Result<Box<Self>, hyper::Error> {
+        let mut this = Self::new(pinned.transport, pinned.upstream, limits).await?;
+        (this.reused, this.is_private) = (true, true);
+        if pinned.answers {
+            this.desk.borrow_mut().forestall();
+        }
+        Ok(this)
+    }
+
+    /// Its socket, where it has one of its own and nothing is left that was read of it.
+    pub fn into_socket(self: Box<Self>) -> Option<Socket> {
+        let parts = self.connection.into_parts();
+        let (transport, rest) = parts.io.into_inner().into_inner();
+        if parts.read_buf.is_empty() && rest.is_empty() { transport.into_socket() } else { None }
     }
 
     /// Who is at the other end.
@@ -215,7 +241,7 @@ impl UpstreamConnection {
 
     /// Whether its exchange is over and it may be kept. What may still come is looked for before the next request
     /// is written: hyper reads first.
-    fn is_done(&mut self) -> bool {
+    pub fn is_done(&mut self) -> bool {
         self.bell.ring_for(Waker::noop());
         (!self.ended && self.sender.is_ready() && self.is_clean()) || self.is_ready()
     }
@@ -292,7 +318,7 @@ impl Pool {
     /// Keeps a connection whose exchange is over, if it can carry another: the response was read to its end and
     /// nothing follows it, and the request was sent whole.
     pub fn put(&self, mut connection: Box<UpstreamConnection>) {
-        if self.lifetime.is_zero() || !connection.is_done() {
+        if connection.is_private || self.lifetime.is_zero() || !connection.is_done() {
             return;
         }
         connection.idle_since = Instant::now();

@@ -144,6 +144,7 @@ pub fn unread(worker: &Worker, client: IpAddr, status: u16, sent: usize) {
             referer: "",
             agent: "",
             cut: false,
+            engine: "relay",
         });
     }
 }
@@ -171,6 +172,7 @@ impl Drop for Record {
                 referer: &fields.referer,
                 agent: &fields.agent,
                 cut: self.cut,
+                engine: "relay",
             });
         }
     }

@@ -17,6 +17,7 @@ use super::headers::{self, Original, REQUEST_ID, forwarded, via};
 use super::hold::Hold;
 use super::local::{insists_on_https, picture, robots, to_https};
 use super::record::Record;
+use super::tenancy;
 use super::upgrade::{self, Tunnel};
 use super::vet;
 use super::worker::Worker;
@@ -114,6 +115,7 @@ async fn handle(
                     return Ok(robots);
                 }
                 worker.shared.feedback.accessed(instance);
+                tenancy::settle(worker, client, (&host.host, request), domain, (instance, upstream));
                 let destination = Destination { upstream, service: Some(service) };
                 if tunnel {
                     return upgrade::open(worker, client, destination, record).await;

@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::error::ProxyError;
+use super::socket::Socket;
 use crate::routes::model::Upstream;
 
 /// A connected upstream.
@@ -28,7 +29,7 @@ pub struct Transport {
 
 #[derive(Debug)]
 enum Stream {
-    Plain(TcpStream),
+    Plain(Socket),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -58,7 +59,7 @@ async fn open(upstream: &Upstream, tls: &Arc<rustls::ClientConfig>) -> io::Resul
     };
     stream.set_nodelay(true)?;
     let Some(name) = &upstream.tls else {
-        return Ok(Transport { stream: Stream::Plain(stream), lost: None });
+        return Ok(Transport::plain(Socket::new(stream)));
     };
     let name = ServerName::try_from(name.to_string()).map_err(io::Error::other)?;
     let stream = TlsConnector::from(tls.clone()).connect(name, stream).await?;
@@ -107,6 +108,19 @@ macro_rules! either {
 }
 
 impl Transport {
+    /// A connection without TLS.
+    pub fn plain(socket: Socket) -> Self {
+        Self { stream: Stream::Plain(socket), lost: None }
+    }
+
+    /// Its socket, where it is without TLS and can be written to.
+    pub fn into_socket(self) -> Option<Socket> {
+        match self.stream {
+            Stream::Plain(socket) if self.lost.is_none() => Some(socket),
+            _ => None,
+        }
+    }
+
     /// What writing `all` bytes came to, for whoever wrote them.
     fn wrote(&mut self, outcome: Poll<io::Result<usize>>, all: usize) -> Poll<io::Result<usize>> {
         match outcome {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::budget::Budget;
 use super::guests::Guests;
 use super::pool::Pool;
+use super::tenancy::Splice;
 use super::vitals::Ward;
 use crate::access_log::{AccessLog, Buffer};
 use crate::config::{Config, Timeouts};
@@ -43,6 +44,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// The access log, where there is one.
     pub access_log: Option<AccessLog>,
+    /// Who carries parked connections, where the kernel does.
+    pub splice: Option<Splice>,
     /// TLS to upstreams.
     pub tls: Arc<rustls::ClientConfig>,
     /// Who is connected.

@@ -5,10 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use gogeta_common::pair::{Carried, Phase, Step, Wake};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
+
+use tokio::sync::watch;
 
 use super::counts::Counts;
 use super::kernel::{Events, Number, Program, Told, Unavailable, Watched};
@@ -46,8 +49,14 @@ pub trait Tenant: std::fmt::Debug + Send + Sync {
     /// A request was carried, where requests are logged.
     fn request(&self, carried: &Carried);
 
-    /// Whether the pair may go on, quiet for so long, or with a request on its way for so long, in nanoseconds.
-    fn goes_on(&self, quiet: Option<u64>, waiting: Option<u64>) -> bool;
+    /// Whether the pair may stay parked, without a request for so long.
+    fn goes_on(&self, quiet: Duration) -> bool;
+
+    /// Whether a response that does not go on for so long may still come.
+    fn is_patient(&self, waiting: Duration) -> bool;
+
+    /// Whether a request would still be routed to where the pair leads.
+    fn is_routed(&self) -> bool;
 }
 
 impl Engine {
@@ -265,37 +274,53 @@ impl Engine {
             self.tell(slot);
             let Some(tenant) = self.slot(slot).tenant.clone() else { continue };
             let quiet = now.saturating_sub(self.program.pairs.read(slot, Number::Last));
-            let goes_on = match phase {
-                Phase::Busy => tenant.goes_on(None, Some(quiet)),
-                Phase::Body => tenant.goes_on(None, Some(quiet)),
-                _ => tenant.goes_on(Some(quiet), None),
-            };
-            if !goes_on {
-                self.recall(slot);
-            }
-            if matches!(phase, Phase::Pending | Phase::Broken) {
+            let quiet = Duration::from_nanos(quiet);
+            match phase {
+                Phase::Idle if tenant.goes_on(quiet) => {}
+                Phase::Busy | Phase::Body if tenant.is_patient(quiet) => {}
+                Phase::Idle => self.recall(slot),
+                Phase::Busy => {
+                    self.step(slot, Step::Answer);
+                    self.wake(slot);
+                }
+                Phase::Body => {
+                    self.step(slot, Step::Break);
+                    self.wake(slot);
+                }
                 // The event that told of it may have found no room.
-                self.wake(slot);
+                _ => self.wake(slot),
             }
         }
     }
 
-    /// Hears from the kernel, for ever.
+    /// Wants back all pairs that lead to where requests do not go any more.
+    fn review(&self) {
+        for slot in 0..self.program.pairs.count() {
+            if matches!(self.program.pairs.load(slot).phase(), Phase::Idle | Phase::Busy | Phase::Body) {
+                let tenant = self.slot(slot).tenant.clone();
+                if tenant.is_some_and(|tenant| !tenant.is_routed()) {
+                    self.recall(slot);
+                }
+            }
+        }
+    }
+
+    /// Hears from the kernel, and of each change of the routes, for ever.
     ///
     /// # Errors
     ///
     /// Where the runtime cannot watch the kernel's descriptors.
-    pub async fn run(self: Arc<Self>, events: Events) -> io::Result<()> {
+    pub async fn run(self: Arc<Self>, events: Events, mut changed: watch::Receiver<u64>) -> io::Result<()> {
         let mut events = Watched::new(events)?;
         let hangups = Watched::new(Hangups(self.clone()))?;
-        let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
+        let mut second = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
                 ready = events.readable_mut() => {
                     let mut ready = ready?;
                     // Cleared first: what comes while the rest is read wakes us anew.
                     ready.clear_ready();
-                    while let Some(told) = ready.get_inner_mut().0.next() {
+                    while let Some(told) = ready.get_inner_mut().0.take() {
                         self.hear(&told);
                     }
                 }
@@ -303,6 +328,7 @@ impl Engine {
                     ready?.clear_ready();
                     self.hear_hangups()?;
                 }
+                Ok(()) = changed.changed() => self.review(),
                 _ = second.tick() => self.sweep(),
             }
         }

@@ -11,10 +11,11 @@
 pub mod counts;
 pub mod engine;
 pub mod kernel;
+pub mod metrics;
 pub mod seat;
 
-pub use engine::Engine;
-pub use seat::{Back, Ledger, Seat, Unfit};
+pub use engine::{Engine, Tenant};
+pub use seat::{Back, Ledger, Seat, Terms, Unfit};
 
 #[cfg(test)]
 mod tests;

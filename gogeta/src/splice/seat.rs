@@ -19,11 +19,11 @@ use gogeta_common::pair::{Flow, Phase, Step};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::counts::Reason;
-use super::engine::{Engine, Tenant};
+use super::engine::{self, Engine, Tenant};
 use super::kernel::{Armed, Number, socket};
 
 /// Bytes that may be under way to a client who does not read; a response beyond that is userspace's.
-const WINDOW: u32 = 256 << 10;
+pub const WINDOW: u32 = 512 << 10;
 
 /// What userspace has read from a socket, and written to it, since it was connected.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -121,9 +121,9 @@ impl Seat {
         self.slot
     }
 
-    /// Whether it is one of this engine's.
-    pub fn engine(&self) -> &Arc<Engine> {
-        &self.engine
+    /// Wants the pair back, at the end of its request at the latest.
+    pub fn recall(&self) {
+        self.engine.recall(self.slot);
     }
 
     fn number(&self, number: Number) -> u64 {
@@ -156,9 +156,10 @@ impl Seat {
         let (pairs, slot) = (&self.engine.program.pairs, self.slot);
         let armed = Armed {
             upstream: self.upstream.map_or(0, |upstream| upstream.cookie),
-            base: self.extra + client.1.written,
+            limit: self.limit(client)?,
             allowance: self.number(Number::Requests) + terms.requests,
-            window: WINDOW,
+            margin: WINDOW / 2,
+            now: engine::now(),
             host: terms.host,
         };
         pairs.set(slot, &armed);
@@ -184,6 +185,13 @@ impl Seat {
                 Err(unfit)
             }
         }
+    }
+
+    /// How much may be carried to the client in all, by what it has acknowledged of it.
+    fn limit(&self, client: (BorrowedFd<'_>, Ledger)) -> io::Result<u64> {
+        let acked = socket::progress(client.0)?.acked;
+        let down = acked.saturating_sub(self.extra + client.1.written);
+        Ok(down + u64::from(WINDOW))
     }
 
     /// Makes this socket the other one of the pair, if it is not yet.
@@ -246,10 +254,13 @@ impl Seat {
     /// Looks whether the pair is userspace's, or has to be; none while the kernel has it.
     pub fn look(
         &self,
-        client: BorrowedFd<'_>,
+        (client, ledger): (BorrowedFd<'_>, Ledger),
         upstream: (BorrowedFd<'_>, Ledger),
         waker: &Waker,
     ) -> Option<(Back, Reason)> {
+        if let Ok(limit) = self.limit((client, ledger)) {
+            self.engine.program.pairs.raise(self.slot, limit);
+        }
         loop {
             let word = self.engine.program.pairs.load(self.slot);
             let (mine, theirs) = (hung_up(client), hung_up(upstream.0));

@@ -97,6 +97,13 @@ impl Pairs {
         unsafe { field.read_volatile() }
     }
 
+    /// Lets more bytes go to the client.
+    pub fn raise(&self, slot: u32, limit: u64) {
+        let field = field!(self, slot, limit);
+        // SAFETY: within the mapping, and aligned: the kernel reads the old or the new one.
+        unsafe { field.write_volatile(limit) };
+    }
+
     /// The head of the request on its way; to be read while the pair is userspace's.
     pub fn head(&self, slot: u32) -> Vec<u8> {
         let (length, head) = (field!(self, slot, carried.head_len), field!(self, slot, carried.head));
@@ -128,9 +135,10 @@ impl Pairs {
         // SAFETY: within the mapping; the kernel reads these only when the pair is armed.
         unsafe {
             (*pair).upstream = terms.upstream;
-            (*pair).base = terms.base;
+            (*pair).limit = terms.limit;
             (*pair).allowance = terms.allowance;
-            (*pair).window = terms.window;
+            (*pair).last = terms.now;
+            (*pair).margin = terms.margin;
             (*pair).host_len = u32::try_from(count).unwrap_or_default();
             (&mut (*pair).host)[..count].copy_from_slice(&terms.host[..count]);
         }
@@ -142,12 +150,14 @@ impl Pairs {
 pub struct Armed<'a> {
     /// The upstream's cookie.
     pub upstream: u64,
-    /// See [`Pair::base`].
-    pub base: u64,
+    /// See [`Pair::limit`].
+    pub limit: u64,
+    /// See [`Pair::last`], which begins here.
+    pub now: u64,
     /// See [`Pair::allowance`].
     pub allowance: u64,
-    /// See [`Pair::window`].
-    pub window: u32,
+    /// See [`Pair::margin`].
+    pub margin: u32,
     /// In lower case; at most [`HOST_MAX`](gogeta_common::guard::HOST_MAX) bytes.
     pub host: &'a [u8],
 }

@@ -150,7 +150,7 @@ pub enum Told {
 
 impl Events {
     /// The next event, if there is one.
-    pub fn next(&mut self) -> Option<Told> {
+    pub fn take(&mut self) -> Option<Told> {
         loop {
             let item = self.0.next()?;
             let bytes: &[u8] = &item;

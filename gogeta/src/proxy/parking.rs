@@ -1,0 +1,261 @@
+//! A client's socket that may be parked: handed to the kernel together with an upstream's while nothing is on its way
+//! in userspace, and taken back when something is.
+//!
+//! hyper knows nothing of it. It waits for a request, and goes on waiting while the kernel carries some.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::pool::UpstreamConnection;
+use super::socket::{Dormant, Socket};
+use super::tenancy::Tenancy;
+use super::transport::Transport;
+use crate::routes::model::Upstream;
+use crate::splice::{Back, Engine, Seat, Terms};
+
+/// How often is looked whether the kernel has sent what it carried: a matter of microseconds, but where the client
+/// does not read.
+const DRAINING: Duration = Duration::from_millis(1);
+
+/// The socket.
+#[derive(Debug)]
+pub struct Parkable {
+    state: State,
+    seat: Option<Seat>,
+    /// Whether the kernel may still have bytes for the client that go before ours.
+    fenced: bool,
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+#[derive(Debug)]
+enum State {
+    Awake(Socket),
+    Parked(Box<Parked>),
+    /// In between, and where the runtime refuses a socket.
+    Gone,
+}
+
+#[derive(Debug)]
+struct Parked {
+    client: Dormant,
+    upstream: Dormant,
+    tenancy: Arc<Tenancy>,
+}
+
+/// What an upstream's connection is between being parked and its next request. It belongs to one client for good:
+/// nobody else's request may follow on it.
+#[derive(Debug)]
+pub struct Pinned {
+    /// The connection.
+    pub transport: Transport,
+    /// Who is at the other end.
+    pub upstream: Arc<Upstream>,
+    /// Whether the client's next request is there already, and is not to be sent.
+    pub answers: bool,
+}
+
+/// A pair that is userspace's again.
+#[derive(Debug)]
+pub struct Returned {
+    /// The upstream's half, where it can be used.
+    pub pinned: Option<Pinned>,
+    /// The head of a request that the client has sent, and the kernel has forwarded.
+    pub head: Vec<u8>,
+}
+
+impl Parkable {
+    /// A socket that was just accepted.
+    pub fn new(stream: TcpStream) -> Self {
+        Self { state: State::Awake(Socket::new(stream)), seat: None, fenced: false, pause: None }
+    }
+
+    /// Whether the kernel has it.
+    pub fn is_parked(&self) -> bool {
+        matches!(self.state, State::Parked(_))
+    }
+
+    /// Closes by a reset.
+    pub fn reset(self) {
+        let mut this = self;
+        if let State::Awake(socket) = std::mem::replace(&mut this.state, State::Gone) {
+            socket.reset();
+        }
+    }
+
+    /// Parks it with that connection. Where that cannot be, what is left of the connection is given back.
+    ///
+    /// # Errors
+    ///
+    /// Where the runtime refuses a socket, which is lost then.
+    pub fn park(
+        &mut self,
+        engine: &Arc<Engine>,
+        connection: Box<UpstreamConnection>,
+        tenancy: &Arc<Tenancy>,
+        cx: &Context<'_>,
+    ) -> io::Result<Option<Pinned>> {
+        let upstream = connection.upstream().clone();
+        let State::Awake(socket) = &self.state else { return Ok(None) };
+        if self.seat.is_none() {
+            match Seat::take(engine, socket.as_fd(), socket.ledger()) {
+                Ok(seat) => self.seat = Some(seat),
+                Err(unfit) => {
+                    tracing::debug!(reason = %unfit, "a connection is not parked");
+                    return Ok(None);
+                }
+            }
+        }
+        let Some(theirs) = connection.into_socket() else { return Ok(None) };
+        let State::Awake(ours) = std::mem::replace(&mut self.state, State::Gone) else { return Ok(None) };
+        let (ours, theirs) = (ours.doze()?, theirs.doze()?);
+        let Some(seat) = &mut self.seat else { return Ok(None) };
+        let terms = Terms { host: &tenancy.host, requests: tenancy.requests(), tenant: tenancy.clone() };
+        let sides = ((ours.as_fd(), ours.ledger()), (theirs.as_fd(), theirs.ledger()));
+        match seat.park(sides.0, sides.1, &terms, cx.waker()) {
+            Ok(()) => {
+                let tenancy = tenancy.clone();
+                self.state = State::Parked(Box::new(Parked { client: ours, upstream: theirs, tenancy }));
+                Ok(None)
+            }
+            Err(unfit) => {
+                tracing::debug!(reason = %unfit, "a connection is not parked");
+                let is_clean = seat.is_upstream_clean(theirs.as_fd(), theirs.ledger());
+                self.state = State::Awake(ours.awake()?);
+                if !is_clean {
+                    return Ok(None);
+                }
+                let transport = Transport::plain(theirs.awake()?);
+                Ok(Some(Pinned { transport, upstream, answers: false }))
+            }
+        }
+    }
+
+    /// Waits until the pair is userspace's; none where it was not parked.
+    ///
+    /// # Errors
+    ///
+    /// Where a response was cut off: nothing can follow it.
+    pub fn poll_back(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Returned>>> {
+        let (State::Parked(parked), Some(seat)) = (&self.state, &self.seat) else {
+            return Poll::Ready(Ok(None));
+        };
+        seat.set_waker(cx.waker());
+        let theirs = (parked.upstream.as_fd(), parked.upstream.ledger());
+        let Some((back, reason)) =
+            seat.look((parked.client.as_fd(), parked.client.ledger()), theirs, cx.waker())
+        else {
+            return Poll::Pending;
+        };
+        seat.unpark([parked.client.as_fd(), theirs.0], reason);
+        let is_clean = back != Back::Quiet || seat.is_upstream_clean(theirs.0, theirs.1);
+        let State::Parked(parked) = std::mem::replace(&mut self.state, State::Gone) else {
+            return Poll::Ready(Ok(None));
+        };
+        let Parked { client, upstream, tenancy } = *parked;
+        self.state = State::Awake(client.awake()?);
+        self.fenced = true;
+        let (head, answers) = match back {
+            Back::Quiet => (Vec::new(), false),
+            Back::Answer(head) => (head, true),
+            Back::Cut => {
+                let why = "the response was cut off while the kernel carried it";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, why)));
+            }
+        };
+        let pinned = if is_clean {
+            let transport = Transport::plain(upstream.awake()?);
+            Some(Pinned { transport, upstream: tenancy.upstream.clone(), answers })
+        } else {
+            None
+        };
+        Poll::Ready(Ok(Some(Returned { pinned, head })))
+    }
+
+    /// Waits until all that the kernel has carried to the client is in its socket: what is written goes behind it.
+    fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&mut Socket>> {
+        while self.fenced {
+            let (State::Awake(socket), Some(seat)) = (&self.state, &self.seat) else { break };
+            if seat.is_drained(socket.as_fd(), socket.ledger())? {
+                self.fenced = false;
+                self.pause = None;
+                break;
+            }
+            let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(DRAINING)));
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        match &mut self.state {
+            State::Awake(socket) => Poll::Ready(Ok(socket)),
+            State::Parked(_) | State::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+}
+
+impl Drop for Parkable {
+    fn drop(&mut self) {
+        if let (State::Parked(parked), Some(seat)) = (&self.state, &self.seat) {
+            let sockets = [parked.client.as_fd(), parked.upstream.as_fd()];
+            seat.unpark(sockets, crate::splice::counts::Reason::Closed);
+        }
+    }
+}
+
+impl AsyncRead for Parkable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.state {
+            State::Awake(socket) => Pin::new(socket).poll_read(cx, buffer),
+            State::Parked(_) => Poll::Pending,
+            State::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+}
+
+impl AsyncWrite for Parkable {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let socket = ready!(self.poll_drained(cx))?;
+        Pin::new(socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let socket = ready!(self.poll_drained(cx))?;
+        Pin::new(socket).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.state {
+            State::Awake(socket) => Pin::new(socket).poll_flush(cx),
+            State::Parked(_) | State::Gone => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_parked()
+            && let Some(seat) = &self.seat
+        {
+            // It is over at the end of the request that is on its way.
+            seat.recall();
+            ready!(self.poll_back(cx))?;
+        }
+        let socket = ready!(self.poll_drained(cx))?;
+        Pin::new(socket).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,131 @@
+//! A TCP socket that counts what goes through it, and that can be taken out of the runtime and put back.
+
+use std::io;
+use std::net;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::splice::Ledger;
+
+/// The socket.
+#[derive(Debug)]
+pub struct Socket {
+    stream: TcpStream,
+    ledger: Ledger,
+}
+
+/// The same, of which the runtime knows nothing: nobody is woken by what comes.
+#[derive(Debug)]
+pub struct Dormant {
+    stream: net::TcpStream,
+    ledger: Ledger,
+}
+
+impl Socket {
+    /// A socket that nothing was read from or written to.
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream, ledger: Ledger::default() }
+    }
+
+    /// What went through it.
+    pub fn ledger(&self) -> Ledger {
+        self.ledger
+    }
+
+    /// Takes it out of the runtime.
+    ///
+    /// # Errors
+    ///
+    /// Where the runtime cannot.
+    pub fn doze(self) -> io::Result<Dormant> {
+        Ok(Dormant { stream: self.stream.into_std()?, ledger: self.ledger })
+    }
+
+    /// Closes by a reset.
+    pub fn reset(self) {
+        // Where that cannot be said it is closed in the usual way.
+        let _ = self.stream.set_zero_linger();
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl Dormant {
+    /// What went through it.
+    pub fn ledger(&self) -> Ledger {
+        self.ledger
+    }
+
+    /// Puts it back into the runtime.
+    ///
+    /// # Errors
+    ///
+    /// Where the runtime cannot.
+    pub fn awake(self) -> io::Result<Socket> {
+        Ok(Socket { stream: TcpStream::from_std(self.stream)?, ledger: self.ledger })
+    }
+}
+
+impl AsFd for Dormant {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.ledger.read += (buffer.filled().len() - before) as u64;
+        outcome
+    }
+}
+
+impl Socket {
+    fn wrote(&mut self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(count)) = &outcome {
+            self.ledger.written += *count as u64;
+        }
+        outcome
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.wrote(outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.wrote(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

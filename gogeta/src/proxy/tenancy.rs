@@ -1,0 +1,169 @@
+//! What a parked pair was routed by: how long that holds, and who is told of what it carries.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use gogeta_common::guard::grammar::FIELDS_MAX;
+use gogeta_common::guard::{HEAD_MAX, Method};
+use gogeta_common::pair::Carried;
+use http::header::HOST;
+
+use super::client::Client;
+use super::forward::Inbound;
+use super::worker::{Shared, Worker};
+use crate::access_log::{Buffer, Line};
+use crate::balance;
+use crate::routes::model::{Domain, Instance, Upstream};
+use crate::routes::splice::{self, SpliceMode};
+use crate::routes::table::Route;
+use crate::splice::{Engine, Tenant};
+
+/// The engine, and the part of the access log that is the kernel's.
+#[derive(Debug)]
+pub struct Splice {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// Lines of requests that were carried.
+    pub log: Option<Mutex<Buffer>>,
+}
+
+/// One pair's.
+#[derive(Debug)]
+pub struct Tenancy {
+    /// The Host of its requests, in lower case.
+    pub host: Box<[u8]>,
+    /// The same without a port, as the table has it.
+    name: Box<str>,
+    /// The instance.
+    pub instance: Arc<Instance>,
+    /// Where that is.
+    pub upstream: Arc<Upstream>,
+    client: SocketAddr,
+    shared: Arc<Shared>,
+    since: Instant,
+}
+
+impl Tenancy {
+    /// What a client's requests to that instance are routed by.
+    pub fn new(
+        shared: &Arc<Shared>,
+        client: SocketAddr,
+        field: &[u8],
+        name: &str,
+        instance: &Arc<Instance>,
+        upstream: &Arc<Upstream>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            host: field.to_ascii_lowercase().into(),
+            name: name.into(),
+            instance: instance.clone(),
+            upstream: upstream.clone(),
+            client,
+            shared: shared.clone(),
+            since: Instant::now(),
+        })
+    }
+
+    /// How many requests may be carried under it.
+    pub fn requests(&self) -> u64 {
+        let most = self.shared.config.load().splice.max_requests;
+        most.map_or(u64::from(u32::MAX), |most| u64::from(most.get()))
+    }
+
+    fn is_young(&self) -> bool {
+        self.since.elapsed() < self.shared.config.load().splice.max_age
+    }
+}
+
+/// Notes what a request is routed by, if the kernel may carry others like it: those that the guard lets pass must
+/// come out as userspace would send them, but for what the engine's documentation says of added fields.
+pub fn settle(
+    worker: &Worker,
+    client: &Client,
+    (name, request): (&str, &Inbound),
+    domain: Option<&Domain>,
+    (instance, upstream): (&Arc<Instance>, &Arc<Upstream>),
+) {
+    if worker.shared.splice.is_none() || client.is_old.get() || upstream.tls.is_some() {
+        return;
+    }
+    let config = worker.config();
+    let said = splice::both(
+        domain.and_then(|domain| domain.config.splice.as_ref()),
+        instance.config.splice.as_ref(),
+    );
+    let insists = config.force_ssl || domain.is_some_and(|domain| domain.config.force_ssl == Some(true));
+    // What each request would get, and the kernel does not add.
+    let adds = config.url_header.is_some() || config.headers.request_id || config.headers.via_response;
+    // What the guard lets pass, the gate must not refuse.
+    let (limits, answers) = (&config.limits, &config.response_limits);
+    let is_strict = limits.head.min(limits.target).min(answers.head) < HEAD_MAX
+        || limits.fields.min(answers.fields) < usize::from(FIELDS_MAX);
+    if config.splice.mode_for(said) != SpliceMode::Sockmap || insists || adds || is_strict {
+        return;
+    }
+    let Some(field) = request.headers().get(HOST).filter(|_| request.uri().authority().is_none()) else {
+        return;
+    };
+    let tenancy = Tenancy::new(&worker.shared, client.address, field.as_bytes(), name, instance, upstream);
+    client.tenancy.replace(Some(tenancy));
+}
+
+impl Tenant for Tenancy {
+    fn carried(&self, _: u64) {
+        self.shared.feedback.accessed(&self.instance);
+    }
+
+    fn request(&self, carried: &Carried) {
+        let Some(Splice { log: Some(log), .. }) = &self.shared.splice else { return };
+        let length = (carried.head_len as usize).min(carried.head.len());
+        let head = String::from_utf8_lossy(&carried.head[..length]);
+        let mut lines = head.split("\r\n");
+        let target = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+        let field = |name: &str| {
+            let mut fields = head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
+            fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value.trim())
+        };
+        let is_head = carried.method == Method::Head as u32;
+        let took = Duration::from_nanos(carried.took);
+        let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.write(&Line {
+            client: self.client.ip().to_canonical(),
+            host: field("host"),
+            method: if is_head { "HEAD" } else { "GET" },
+            target,
+            version: "HTTP/1.1",
+            status: u16::try_from(carried.status).unwrap_or_default(),
+            sent: if is_head { 0 } else { carried.length },
+            received: 0,
+            took,
+            upstream_took: None,
+            retries: 0,
+            id: "",
+            upstream: &self.upstream.location.to_string(),
+            referer: field("referer"),
+            agent: field("user-agent"),
+            cut: false,
+            engine: "sockmap",
+        });
+        log.flush();
+    }
+
+    fn goes_on(&self, quiet: Duration) -> bool {
+        self.is_young() && quiet < self.shared.config.load().timeouts.idle
+    }
+
+    fn is_patient(&self, waiting: Duration) -> bool {
+        waiting < self.shared.config.load().timeouts.response
+    }
+
+    fn is_routed(&self) -> bool {
+        let routes = self.shared.routes.load();
+        let route = routes.resolve(&self.name);
+        let Route::Service { service, .. } = &route else { return false };
+        let is_there = balance::goes_to(service, &self.upstream);
+        let mode = self.shared.config.load().splice.mode_for(route.splice(Some(&self.instance)));
+        is_there && mode == SpliceMode::Sockmap
+    }
+}

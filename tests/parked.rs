@@ -1,0 +1,275 @@
+//! Parked connections: what the kernel carries, what comes back to userspace, and that nobody can tell.
+
+use std::time::Duration;
+
+use super::support::backend::{Backend, Peer, service};
+use super::support::client::{Client, get};
+use super::support::gogeta::{Builder, Gogeta};
+use super::support::truth::metric;
+use super::support::wait::until;
+
+/// Answers each request with its own target and method, by a simple response.
+async fn mirror(mut peer: Peer) {
+    while let Some(request) = peer.request().await {
+        let body = request.line().to_owned();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        let is_head = request.line().starts_with("HEAD");
+        if peer.send(if is_head { head } else { head + &body }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A gogeta that parks; none where the kernel does not let it, which is an error where nothing may be skipped.
+async fn parking(routes: &str) -> Option<Gogeta> {
+    parking_with(Gogeta::routes(routes)).await
+}
+
+async fn parking_with(builder: Builder) -> Option<Gogeta> {
+    if let Err(why) = gogeta::splice::Engine::load(1, false) {
+        super::support::etcd::skip(&why.to_string());
+        return None;
+    }
+    Some(builder.args(["--splice", "sockmap"]).start().await)
+}
+
+/// Waits until so many pairs are parked.
+async fn parked(gogeta: &Gogeta, pairs: f64) {
+    until(&format!("{pairs} pairs are parked"), async || {
+        (metric(gogeta, "gogeta_splice_pairs").await == pairs).then_some(())
+    })
+    .await;
+}
+
+async fn carried(gogeta: &Gogeta) -> f64 {
+    metric(gogeta, "gogeta_splice_requests_total").await
+}
+
+#[tokio::test]
+async fn one_connection_with_everything_on_it() {
+    let (web, other) = (Backend::scripted(mirror).await, Backend::named("other").await);
+    let routes = service("a.test", &[web.port]) + &service("b.test", &[other.port]);
+    let Some(gogeta) = parking(&routes).await else { return };
+    let mut client = Client::connect(gogeta.proxy).await;
+    let mut expected = 0.0;
+    let odd: [(&str, &str); 8] = [
+        ("POST /p HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc", "POST /p HTTP/1.1"),
+        ("GET /o HTTP/1.1\r\nHost: b.test\r\n\r\n", "other"),
+        ("GET /c HTTP/1.1\r\nHost: a.test\r\nTE: trailers\r\n\r\n", "GET /c HTTP/1.1"),
+        (
+            "PUT /e HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+            "PUT /e HTTP/1.1",
+        ),
+        ("OPTIONS /f HTTP/1.1\r\nHost: a.test\r\n\r\n", "OPTIONS /f HTTP/1.1"),
+        ("GET /g HTTP/1.1\r\nhost: A.TEST\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n", "GET /g HTTP/1.1"),
+        ("DELETE /h HTTP/1.1\r\nHost: a.test\r\n\r\n", "DELETE /h HTTP/1.1"),
+        ("GET /i HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhi", "GET /i HTTP/1.1"),
+    ];
+    for (raw, body) in odd {
+        client.send(raw).await;
+        assert_eq!(client.reply().await.text(), body);
+        let reply = client.get("a.test", "/first").await;
+        assert_eq!(reply.text(), "GET /first HTTP/1.1", "behind {raw:?}");
+        for number in 0..5 {
+            parked(&gogeta, 1.0).await;
+            let reply = client.get("a.test", &format!("/{number}")).await;
+            assert_eq!((reply.status, reply.text()), (200, format!("GET /{number} HTTP/1.1")));
+        }
+        expected += 5.0;
+        until("each of them was carried", async || (carried(&gogeta).await >= expected).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn a_pipelined_pair_a_long_head_and_one_in_pieces() {
+    let web = Backend::scripted(mirror).await;
+    let Some(gogeta) = parking(&service("a.test", &[web.port])).await else { return };
+    let mut client = Client::connect(gogeta.proxy).await;
+    let head = |target: &str, field: &str| format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n{field}\r\n");
+    for _ in 0..3 {
+        client.get("a.test", "/").await;
+        parked(&gogeta, 1.0).await;
+        client.send(head("/1", "") + &head("/2", "")).await;
+        assert_eq!(client.reply().await.text(), "GET /1 HTTP/1.1");
+        assert_eq!(client.reply().await.text(), "GET /2 HTTP/1.1");
+
+        client.get("a.test", "/").await;
+        parked(&gogeta, 1.0).await;
+        client.send(head("/long", &format!("X-Long: {}\r\n", "x".repeat(5000)))).await;
+        assert_eq!(client.reply().await.text(), "GET /long HTTP/1.1");
+
+        client.get("a.test", "/").await;
+        parked(&gogeta, 1.0).await;
+        for piece in head("/pieces", "").as_bytes().chunks(7) {
+            client.send(piece).await;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(client.reply().await.text(), "GET /pieces HTTP/1.1");
+
+        client.get("a.test", "/").await;
+        parked(&gogeta, 1.0).await;
+        client.send("HEAD /head HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+        let reply = client.bodiless_reply().await;
+        assert_eq!((reply.status, reply.header("content-length")), (200, Some("19")));
+    }
+}
+
+#[tokio::test]
+async fn answers_that_are_not_simple() {
+    let web = Backend::scripted(|mut peer: Peer| async move {
+        while let Some(request) = peer.request().await {
+            let response = match request.line().split(' ').nth(1) {
+                Some("/chunked") => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+                Some("/early") => {
+                    "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
+                }
+                Some("/close") => "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc",
+                Some("/old") => "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+                _ => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            };
+            let closes = ["/close", "/old"].iter().any(|target| request.line().contains(target));
+            if peer.send(response).await.is_err() || closes {
+                return;
+            }
+        }
+    })
+    .await;
+    let Some(gogeta) = parking(&service("a.test", &[web.port])).await else { return };
+    let mut client = Client::connect(gogeta.proxy).await;
+    for target in ["/chunked", "/early", "/close", "/old", "/chunked"] {
+        client.get("a.test", "/").await;
+        parked(&gogeta, 1.0).await;
+        let reply = client.get("a.test", target).await;
+        assert_eq!((reply.status, reply.text()), (200, "abc".to_owned()), "{target}");
+    }
+    let asked =
+        |target: &str| web.requests().iter().filter(|request| request.line().contains(target)).count();
+    assert_eq!(["/chunked", "/early", "/close", "/old"].map(asked), [2, 1, 1, 1], "each was sent once");
+    assert_eq!(metric(&gogeta, "gogeta_splice_unparked_total{reason=\"answer\"}").await, 5.0);
+}
+
+#[tokio::test]
+async fn a_route_that_changes_takes_the_next_request_along() {
+    let (one, two) = (Backend::named("one").await, Backend::named("two").await);
+    let Some(gogeta) = parking(&service("a.test", &[one.port])).await else { return };
+    let mut client = Client::connect(gogeta.proxy).await;
+    for turn in 0..6 {
+        let (backend, name) = if turn % 2 == 0 { (&one, "one") } else { (&two, "two") };
+        gogeta.edit_routes(&service("a.test", &[backend.port]));
+        until("the route is there", async || {
+            (get(gogeta.proxy, "a.test", "/").await.text() == name).then_some(())
+        })
+        .await;
+        until("nothing else is parked", async || {
+            (client.get("a.test", "/").await.text() == name).then_some(())
+        })
+        .await;
+        parked(&gogeta, 1.0).await;
+        assert_eq!(client.get("a.test", "/").await.text(), name);
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_gogeta_ends_parked_connections_between_two_requests() {
+    let web = Backend::named("web").await;
+    let Some(mut gogeta) = parking(&service("a.test", &[web.port])).await else { return };
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = Client::connect(gogeta.proxy).await;
+        client.get("a.test", "/").await;
+        clients.push(client);
+    }
+    parked(&gogeta, 20.0).await;
+    gogeta.signal(rustix::process::Signal::TERM);
+    for client in &mut clients {
+        // What is on its way when the end begins is served.
+        let reply = client.get("a.test", "/").await;
+        assert_eq!(reply.text(), "web");
+    }
+    assert!(gogeta.wait().await.success());
+}
+
+#[tokio::test]
+async fn a_backend_that_goes_and_a_client_that_goes_leave_nothing_behind() {
+    let web = Backend::named("web").await;
+    let Some(gogeta) = parking(&service("a.test", &[web.port])).await else { return };
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        let mut client = Client::connect(gogeta.proxy).await;
+        client.get("a.test", "/").await;
+        clients.push(client);
+    }
+    parked(&gogeta, 10.0).await;
+    clients.truncate(4);
+    parked(&gogeta, 4.0).await;
+    drop(web);
+    parked(&gogeta, 0.0).await;
+    for client in &mut clients {
+        assert_eq!(client.get("a.test", "/").await.status, 502);
+    }
+}
+
+#[tokio::test]
+async fn each_parked_request_is_logged() {
+    let web = Backend::named("web").await;
+    let builder = Gogeta::routes(&service("a.test", &[web.port]));
+    let log = builder.file("access.log", "");
+    let builder = builder.args(["--access-log-format", "json"]).arg("--access-log").arg(&log);
+    let Some(gogeta) = parking_with(builder).await else { return };
+    let mut client = Client::connect(gogeta.proxy).await;
+    client.get("a.test", "/").await;
+    parked(&gogeta, 1.0).await;
+    client
+        .send("GET /parked?q=1 HTTP/1.1\r\nHost: a.test\r\nUser-Agent: test/1\r\nReferer: http://r/\r\n\r\n")
+        .await;
+    client.reply().await;
+    let line = until("it is logged", async || {
+        let text = std::fs::read_to_string(&log).expect("the log is there");
+        text.lines().find(|line| line.contains("/parked")).map(str::to_owned)
+    })
+    .await;
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    for (field, value) in [
+        ("method", "GET"),
+        ("host", "a.test"),
+        ("user_agent", "test/1"),
+        ("referer", "http://r/"),
+        ("engine", "sockmap"),
+    ] {
+        assert_eq!(line[field], value, "{line}");
+    }
+    assert_eq!((line["status"].as_u64(), line["bytes_sent"].as_u64()), (Some(200), Some(3)), "{line}");
+}
+
+#[tokio::test]
+async fn a_kernel_that_carries_leaves_userspace_alone() {
+    let web = Backend::named("web").await;
+    let Some(gogeta) = parking(&service("a.test", &[web.port])).await else { return };
+    let mut client = Client::connect(gogeta.proxy).await;
+    client.get("a.test", "/").await;
+    parked(&gogeta, 1.0).await;
+    // Threads that serve: what they were scheduled for.
+    let switches = || {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", gogeta.pid())).expect("it runs");
+        let mut sum = 0_u64;
+        for thread in threads.flatten() {
+            let name = std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+            let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+            let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            if name.starts_with("worker") {
+                sum += count.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);
+            }
+        }
+        sum
+    };
+    let before = switches();
+    let begun = std::time::Instant::now();
+    for _ in 0..1000 {
+        assert_eq!(client.get("a.test", "/").await.text(), "web");
+    }
+    // The workers' clocks tick all the same.
+    let ticks = 2 * 5 * (begun.elapsed() + Duration::from_secs(1)).as_secs();
+    let woken = switches() - before;
+    assert!(woken <= 2 * ticks + 20, "{woken} times for 1000 requests");
+    assert_eq!(carried(&gogeta).await, 1000.0);
+}
