@@ -242,6 +242,28 @@ async fn each_parked_request_is_logged() {
 }
 
 #[tokio::test]
+async fn the_admin_listener_shows_each_pair() {
+    let web = Backend::named("web").await;
+    let Some(gogeta) = parking(&service("a.test", &[web.port])).await else { return };
+    let mut client = Client::connect(gogeta.proxy).await;
+    client.get("a.test", "/").await;
+    parked(&gogeta, 1.0).await;
+    client.get("a.test", "/").await;
+    let shown = get(gogeta.admin, "admin", "/api/pairs").await;
+    let shown: serde_json::Value = serde_json::from_slice(&shown.body).expect("JSON");
+    assert_eq!((&shown["engine"], shown["pairs"].as_array().map(Vec::len)), (&"sockmap".into(), Some(1)));
+    let pair = &shown["pairs"][0];
+    assert_eq!(
+        (&pair["host"], &pair["requests"], &pair["busy"]),
+        (&"a.test".into(), &1.into(), &false.into())
+    );
+    assert!(
+        pair["upstream"].as_str().is_some_and(|place| place.ends_with(&format!(":{}", web.port))),
+        "{pair}"
+    );
+}
+
+#[tokio::test]
 async fn a_kernel_that_carries_leaves_userspace_alone() {
     let web = Backend::named("web").await;
     let Some(gogeta) = parking(&service("a.test", &[web.port])).await else { return };

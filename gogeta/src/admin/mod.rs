@@ -52,12 +52,14 @@ fn router(admin: Admin) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/api/routes", get(api_routes))
+        .route("/api/pairs", get(api_pairs))
         .with_state(admin)
 }
 
 async fn index() -> &'static str {
     "gogeta\n\n/healthz     the process is alive\n/readyz      it has routes and is not on its way out\n\
-     /metrics     for Prometheus\n/api/routes  every domain and instance, its state and why\n"
+     /metrics     for Prometheus\n/api/routes  every domain and instance, its state and why\n\
+     /api/pairs   the connections that the kernel carries\n"
 }
 
 /// Ready: routes have been read at least once, and no shutdown has begun.
@@ -88,6 +90,15 @@ fn detail(metrics: &Metrics) -> &'static str {
         }
         (Some(_), false) => "the routes are current",
     }
+}
+
+/// The pairs of connections that the kernel has, and whether it has any at all.
+async fn api_pairs(State(admin): State<Admin>) -> Json<serde_json::Value> {
+    let engine = admin.shared.splice.as_ref().map(|splice| &splice.engine);
+    Json(json!({
+        "engine": engine.map(|_| "sockmap"),
+        "pairs": engine.map(|engine| engine.show()).unwrap_or_default(),
+    }))
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

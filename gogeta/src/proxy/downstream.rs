@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::client::Client;
 use super::gate::{Gate, Verdict};
-use super::parking::{Parkable, Returned};
+use super::parking::{Left, Parkable, Returned};
 use super::vitals::Deadline;
 use super::worker::Worker;
 use crate::config::Timeouts;
@@ -81,24 +81,25 @@ impl Downstream {
         let tenancy = self.client.tenancy.borrow().clone();
         let Some((splice, tenancy)) = self.worker.shared.splice.as_ref().zip(tenancy) else { return Ok(()) };
         let Some(offer) = self.client.offer.take() else { return Ok(()) };
-        let left = self.stream.park(&splice.engine, offer, &tenancy, cx)?;
-        self.client.pinned.replace(left);
-        if self.stream.is_parked() {
-            self.client.vitals.clear(Deadline::Idle);
-        } else {
-            // It may have been out of the runtime for a moment, and nobody waits for it any more.
-            cx.waker().wake_by_ref();
+        match self.stream.park(&splice.engine, offer, &tenancy, cx)? {
+            None => self.client.vitals.clear(Deadline::Idle),
+            Some(Left::Whole(connection)) => self.worker.pool.put(connection),
+            Some(Left::Pinned(pinned)) => {
+                self.client.pinned.replace(pinned);
+                // It was out of the runtime for a moment, and nobody waits for it any more.
+                cx.waker().wake_by_ref();
+            }
         }
         Ok(())
     }
 
     /// Waits until the connection is ours, where it is parked.
     fn poll_back(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(Returned { pinned, head }) = ready!(self.stream.poll_back(cx))? else {
+        let Some(Returned { pinned, head, quiet }) = ready!(self.stream.poll_back(cx))? else {
             return Poll::Ready(Ok(()));
         };
         self.client.pinned.replace(pinned);
-        self.client.vitals.set(Deadline::Idle, self.timeouts.idle);
+        self.client.vitals.set(Deadline::Idle, self.timeouts.idle.saturating_sub(quiet));
         self.held = head;
         Poll::Ready(Ok(()))
     }

@@ -68,6 +68,17 @@ pub struct Returned {
     pub pinned: Option<Pinned>,
     /// The head of a request that the client has sent, and the kernel has forwarded.
     pub head: Vec<u8>,
+    /// How long nothing was carried.
+    pub quiet: Duration,
+}
+
+/// What is left of an upstream's connection that was not parked.
+#[derive(Debug)]
+pub enum Left {
+    /// All of it, as it was.
+    Whole(Box<UpstreamConnection>),
+    /// Its socket, which the kernel has seen.
+    Pinned(Option<Pinned>),
 }
 
 impl Parkable {
@@ -89,7 +100,8 @@ impl Parkable {
         }
     }
 
-    /// Parks it with that connection. Where that cannot be, what is left of the connection is given back.
+    /// Parks it with that connection. Where that cannot be, what is left of the connection is given back, and who
+    /// waits for the socket has to ask it anew.
     ///
     /// # Errors
     ///
@@ -100,22 +112,26 @@ impl Parkable {
         connection: Box<UpstreamConnection>,
         tenancy: &Arc<Tenancy>,
         cx: &Context<'_>,
-    ) -> io::Result<Option<Pinned>> {
+    ) -> io::Result<Option<Left>> {
         let upstream = connection.upstream().clone();
-        let State::Awake(socket) = &self.state else { return Ok(None) };
+        let State::Awake(socket) = &self.state else { return Ok(Some(Left::Whole(connection))) };
         if self.seat.is_none() {
             match Seat::take(engine, socket.as_fd(), socket.ledger()) {
                 Ok(seat) => self.seat = Some(seat),
                 Err(unfit) => {
                     tracing::debug!(reason = %unfit, "a connection is not parked");
-                    return Ok(None);
+                    return Ok(Some(Left::Whole(connection)));
                 }
             }
         }
-        let Some(theirs) = connection.into_socket() else { return Ok(None) };
-        let State::Awake(ours) = std::mem::replace(&mut self.state, State::Gone) else { return Ok(None) };
-        let (ours, theirs) = (ours.doze()?, theirs.doze()?);
-        let Some(seat) = &mut self.seat else { return Ok(None) };
+        let Some(theirs) = connection.into_socket() else { return Ok(Some(Left::Pinned(None))) };
+        let theirs = theirs.doze()?;
+        let (State::Awake(ours), Some(seat)) =
+            (std::mem::replace(&mut self.state, State::Gone), &mut self.seat)
+        else {
+            return Ok(Some(Left::Pinned(None)));
+        };
+        let ours = ours.doze()?;
         let terms = Terms { host: &tenancy.host, requests: tenancy.requests(), tenant: tenancy.clone() };
         let sides = ((ours.as_fd(), ours.ledger()), (theirs.as_fd(), theirs.ledger()));
         match seat.park(sides.0, sides.1, &terms, cx.waker()) {
@@ -129,10 +145,10 @@ impl Parkable {
                 let is_clean = seat.is_upstream_clean(theirs.as_fd(), theirs.ledger());
                 self.state = State::Awake(ours.awake()?);
                 if !is_clean {
-                    return Ok(None);
+                    return Ok(Some(Left::Pinned(None)));
                 }
                 let transport = Transport::plain(theirs.awake()?);
-                Ok(Some(Pinned { transport, upstream, answers: false }))
+                Ok(Some(Left::Pinned(Some(Pinned { transport, upstream, answers: false }))))
             }
         }
     }
@@ -154,6 +170,7 @@ impl Parkable {
             return Poll::Pending;
         };
         seat.unpark([parked.client.as_fd(), theirs.0], reason);
+        let quiet = seat.quiet();
         let is_clean = back != Back::Quiet || seat.is_upstream_clean(theirs.0, theirs.1);
         let State::Parked(parked) = std::mem::replace(&mut self.state, State::Gone) else {
             return Poll::Ready(Ok(None));
@@ -175,7 +192,7 @@ impl Parkable {
         } else {
             None
         };
-        Poll::Ready(Ok(Some(Returned { pinned, head })))
+        Poll::Ready(Ok(Some(Returned { pinned, head, quiet })))
     }
 
     /// Waits until all that the kernel has carried to the client is in its socket: what is written goes behind it.

@@ -17,7 +17,7 @@ use crate::balance;
 use crate::routes::model::{Domain, Instance, Upstream};
 use crate::routes::splice::{self, SpliceMode};
 use crate::routes::table::Route;
-use crate::splice::{Engine, Tenant};
+use crate::splice::{Engine, Name, Tenant};
 
 /// The engine, and the part of the access log that is the kernel's.
 #[derive(Debug)]
@@ -156,6 +156,14 @@ impl Tenant for Tenancy {
 
     fn is_patient(&self, waiting: Duration) -> bool {
         waiting < self.shared.config.load().timeouts.response
+    }
+
+    fn name(&self) -> Name {
+        Name {
+            client: self.client,
+            host: String::from_utf8_lossy(&self.host).into_owned(),
+            upstream: self.upstream.location.to_string(),
+        }
     }
 
     fn is_routed(&self) -> bool {

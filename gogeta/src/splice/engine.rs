@@ -1,6 +1,7 @@
 //! All pairs of one gogeta: their slots, who is woken for which, and the task that hears from the kernel.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use gogeta_common::pair::{Carried, Phase, Step, Wake};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
+use serde::Serialize;
 
 use tokio::sync::watch;
 
@@ -55,8 +57,40 @@ pub trait Tenant: std::fmt::Debug + Send + Sync {
     /// Whether a response that does not go on for so long may still come.
     fn is_patient(&self, waiting: Duration) -> bool;
 
+    /// Whose pair it is.
+    fn name(&self) -> Name;
+
     /// Whether a request would still be routed to where the pair leads.
     fn is_routed(&self) -> bool;
+}
+
+/// Whose a pair is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Name {
+    /// The client.
+    pub client: SocketAddr,
+    /// The host that its requests ask for.
+    pub host: String,
+    /// Where they go.
+    pub upstream: String,
+}
+
+/// A parked pair, as it is at the moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// Whose it is.
+    #[serde(flatten)]
+    pub name: Name,
+    /// Whether a request is on its way.
+    pub busy: bool,
+    /// Requests carried for this client.
+    pub requests: u64,
+    /// Bytes carried to the client.
+    pub to_client: u64,
+    /// Bytes carried to upstreams.
+    pub to_upstream: u64,
+    /// How long nothing was carried, in milliseconds.
+    pub quiet_ms: u64,
 }
 
 impl Engine {
@@ -85,6 +119,24 @@ impl Engine {
     /// How many pairs are parked.
     pub fn parked(&self) -> u64 {
         self.parked.load(Ordering::Relaxed)
+    }
+
+    /// All parked pairs.
+    pub fn show(&self) -> Vec<Shown> {
+        let pairs = &self.program.pairs;
+        let now = now();
+        let show = |slot: u32| {
+            let name = self.slot(slot).tenant.clone()?.name();
+            Some(Shown {
+                name,
+                busy: matches!(pairs.load(slot).phase(), Phase::Busy | Phase::Body),
+                requests: pairs.read(slot, Number::Requests),
+                to_client: pairs.read(slot, Number::Down),
+                to_upstream: pairs.read(slot, Number::Up),
+                quiet_ms: now.saturating_sub(pairs.read(slot, Number::Last)) / 1_000_000,
+            })
+        };
+        (0..pairs.count()).filter_map(show).collect()
     }
 
     /// Bytes up, bytes down, and requests carried in all.
@@ -265,13 +317,17 @@ impl Engine {
 
     /// Looks at all parked pairs: their tenants learn what was carried, and say whether they go on.
     fn sweep(&self) {
+        if self.parked() == 0 {
+            return;
+        }
         let now = now();
         for slot in 0..self.program.pairs.count() {
             let phase = self.program.pairs.load(slot).phase();
-            if matches!(phase, Phase::Free | Phase::Local) {
+            if phase == Phase::Free {
                 continue;
             }
             self.tell(slot);
+            // Who is not parked has no tenant here.
             let Some(tenant) = self.slot(slot).tenant.clone() else { continue };
             let quiet = now.saturating_sub(self.program.pairs.read(slot, Number::Last));
             let quiet = Duration::from_nanos(quiet);
@@ -295,6 +351,9 @@ impl Engine {
 
     /// Wants back all pairs that lead to where requests do not go any more.
     fn review(&self) {
+        if self.parked() == 0 {
+            return;
+        }
         for slot in 0..self.program.pairs.count() {
             if matches!(self.program.pairs.load(slot).phase(), Phase::Idle | Phase::Busy | Phase::Body) {
                 let tenant = self.slot(slot).tenant.clone();

@@ -14,7 +14,7 @@ pub mod kernel;
 pub mod metrics;
 pub mod seat;
 
-pub use engine::{Engine, Tenant};
+pub use engine::{Engine, Name, Tenant};
 pub use seat::{Back, Ledger, Seat, Terms, Unfit};
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
+use std::time::Duration;
 
 use gogeta_common::guard::HOST_MAX;
 use gogeta_common::pair::{Flow, Phase, Step};
@@ -110,7 +111,10 @@ impl Seat {
             sum = sum.max(progress.acked + progress.unacked);
         }
         let extra = sum.checked_sub(ledger.written).filter(|extra| *extra <= 1).ok_or(Unfit::Unquiet)?;
-        let slot = engine.seat(cookie).ok_or(Unfit::Full)?;
+        let slot = engine.seat(cookie).ok_or_else(|| {
+            engine.counts.unfit.fetch_add(1, Ordering::Relaxed);
+            Unfit::Full
+        })?;
         let seat = Self { engine: engine.clone(), slot, client: cookie, extra, upstream: None };
         seat.engine.program.enter(client, cookie, Flow::client(slot))?;
         Ok(seat)
@@ -182,6 +186,7 @@ impl Seat {
             }
             Err(unfit) => {
                 self.engine.ignore(slot, sockets);
+                self.engine.counts.unfit.fetch_add(1, Ordering::Relaxed);
                 Err(unfit)
             }
         }
@@ -244,6 +249,11 @@ impl Seat {
     pub fn is_drained(&self, client: BorrowedFd<'_>, ledger: Ledger) -> io::Result<bool> {
         let progress = socket::progress(client)?;
         Ok(progress.acked + progress.unacked >= self.extra + ledger.written + self.number(Number::Down))
+    }
+
+    /// How long nothing has been carried.
+    pub fn quiet(&self) -> Duration {
+        Duration::from_nanos(engine::now().saturating_sub(self.number(Number::Last)))
     }
 
     /// Who is woken when there is something to look at.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use gogeta_common::pair::Carried;
 
 use super::counts::Reason;
-use super::engine::{Engine, Tenant};
+use super::engine::{Engine, Name, Tenant};
 use super::kernel::Number;
 use super::seat::{Back, Ledger, Seat, Terms, Unfit};
 
@@ -25,6 +25,9 @@ impl Tenant for Nobody {
     }
     fn is_patient(&self, _: Duration) -> bool {
         true
+    }
+    fn name(&self) -> Name {
+        Name { client: ([127, 0, 0, 1], 1).into(), host: "a.test".to_owned(), upstream: String::new() }
     }
     fn is_routed(&self) -> bool {
         true
