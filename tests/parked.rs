@@ -242,6 +242,20 @@ async fn each_parked_request_is_logged() {
 }
 
 #[tokio::test]
+async fn an_instance_whose_answers_cannot_be_carried_is_left_to_userspace() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let web = Backend::replying(chunked).await;
+    let Some(gogeta) = parking(&service("a.test", &[web.port])).await else { return };
+    let mut client = Client::connect(gogeta.proxy).await;
+    for _ in 0..30 {
+        assert_eq!(client.get("a.test", "/").await.text(), "abc");
+    }
+    let parked = metric(&gogeta, "gogeta_splice_parked_total").await;
+    assert!((1.0..=8.0).contains(&parked), "{parked} times");
+    assert_eq!(web.count(), 30, "each was sent once");
+}
+
+#[tokio::test]
 async fn the_admin_listener_shows_each_pair() {
     let web = Backend::named("web").await;
     let Some(gogeta) = parking(&service("a.test", &[web.port])).await else { return };

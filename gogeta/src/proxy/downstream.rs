@@ -95,9 +95,15 @@ impl Downstream {
 
     /// Waits until the connection is ours, where it is parked.
     fn poll_back(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(Returned { pinned, head, quiet }) = ready!(self.stream.poll_back(cx))? else {
+        let Some(returned) = ready!(self.stream.poll_back(cx))? else {
             return Poll::Ready(Ok(()));
         };
+        let Returned { pinned, head, quiet, is_misfit, upstream } = returned;
+        if is_misfit {
+            upstream.strikes.strike(self.worker.ward.now());
+        } else {
+            upstream.strikes.forget();
+        }
         self.client.pinned.replace(pinned);
         self.client.vitals.set(Deadline::Idle, self.timeouts.idle.saturating_sub(quiet));
         self.held = head;

@@ -18,6 +18,7 @@ use super::socket::{Dormant, Socket};
 use super::tenancy::Tenancy;
 use super::transport::Transport;
 use crate::routes::model::Upstream;
+use crate::splice::counts::Reason;
 use crate::splice::{Back, Engine, Seat, Terms};
 
 /// How often is looked whether the kernel has sent what it carried: a matter of microseconds, but where the client
@@ -70,6 +71,10 @@ pub struct Returned {
     pub head: Vec<u8>,
     /// How long nothing was carried.
     pub quiet: Duration,
+    /// Whether the very first answer was one that the kernel cannot carry.
+    pub is_misfit: bool,
+    /// Who was at the other end.
+    pub upstream: Arc<Upstream>,
 }
 
 /// What is left of an upstream's connection that was not parked.
@@ -171,11 +176,13 @@ impl Parkable {
         };
         seat.unpark([parked.client.as_fd(), theirs.0], reason);
         let quiet = seat.quiet();
+        let is_misfit = reason == Reason::Answer && seat.carried() <= 1;
         let is_clean = back != Back::Quiet || seat.is_upstream_clean(theirs.0, theirs.1);
         let State::Parked(parked) = std::mem::replace(&mut self.state, State::Gone) else {
             return Poll::Ready(Ok(None));
         };
-        let Parked { client, upstream, tenancy } = *parked;
+        let Parked { client, upstream: theirs, tenancy } = *parked;
+        let upstream = tenancy.upstream.clone();
         self.state = State::Awake(client.awake()?);
         self.fenced = true;
         let (head, answers) = match back {
@@ -187,12 +194,12 @@ impl Parkable {
             }
         };
         let pinned = if is_clean {
-            let transport = Transport::plain(upstream.awake()?);
-            Some(Pinned { transport, upstream: tenancy.upstream.clone(), answers })
+            let transport = Transport::plain(theirs.awake()?);
+            Some(Pinned { transport, upstream: upstream.clone(), answers })
         } else {
             None
         };
-        Poll::Ready(Ok(Some(Returned { pinned, head, quiet })))
+        Poll::Ready(Ok(Some(Returned { pinned, head, quiet, is_misfit, upstream })))
     }
 
     /// Waits until all that the kernel has carried to the client is in its socket: what is written goes behind it.
@@ -219,7 +226,7 @@ impl Drop for Parkable {
     fn drop(&mut self) {
         if let (State::Parked(parked), Some(seat)) = (&self.state, &self.seat) {
             let sockets = [parked.client.as_fd(), parked.upstream.as_fd()];
-            seat.unpark(sockets, crate::splice::counts::Reason::Closed);
+            seat.unpark(sockets, Reason::Closed);
         }
     }
 }

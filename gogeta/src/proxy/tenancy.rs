@@ -88,6 +88,9 @@ pub fn settle(
     if worker.shared.splice.is_none() || client.is_old.get() || upstream.tls.is_some() {
         return;
     }
+    if upstream.strikes.is_out(worker.ward.now()) {
+        return;
+    }
     let config = worker.config();
     let said = splice::both(
         domain.and_then(|domain| domain.config.splice.as_ref()),

@@ -23,4 +23,5 @@ pub mod parse;
 pub mod registry;
 pub mod rest;
 pub mod splice;
+pub mod strikes;
 pub mod table;

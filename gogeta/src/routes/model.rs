@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rest::Rest;
 use super::splice::SpliceSetting;
+use super::strikes::Strikes;
 use crate::status::{State, Status};
 
 /// A service's name: one part of a key, any text without a slash.
@@ -74,13 +75,16 @@ pub struct Upstream {
     pub tls: Option<Box<str>>,
     /// Whether it could not be connected to lately.
     pub rest: Rest,
+    /// Whether its answers are ones that the kernel cannot carry.
+    pub strikes: Strikes,
 }
 
 impl Upstream {
     /// A new upstream, with an id of its own.
     pub fn new(location: Location, tls: Option<Box<str>>) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Arc::new(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), location, tls, rest: Rest::default() })
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { id, location, tls, rest: Rest::default(), strikes: Strikes::default() })
     }
 }
 

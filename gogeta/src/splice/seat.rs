@@ -44,6 +44,8 @@ pub struct Seat {
     /// What the client's `acked + unacked` is beyond what was written: a SYN may count.
     extra: u64,
     upstream: Option<Upstream>,
+    /// Requests that had been carried when it was parked last.
+    before: u64,
 }
 
 /// The other socket of the pair.
@@ -115,7 +117,7 @@ impl Seat {
             engine.counts.unfit.fetch_add(1, Ordering::Relaxed);
             Unfit::Full
         })?;
-        let seat = Self { engine: engine.clone(), slot, client: cookie, extra, upstream: None };
+        let seat = Self { engine: engine.clone(), slot, client: cookie, extra, upstream: None, before: 0 };
         seat.engine.program.enter(client, cookie, Flow::client(slot))?;
         Ok(seat)
     }
@@ -157,6 +159,7 @@ impl Seat {
             return Err(Unfit::Unquiet);
         }
         self.join(upstream.0)?;
+        self.before = self.number(Number::Requests);
         let (pairs, slot) = (&self.engine.program.pairs, self.slot);
         let armed = Armed {
             upstream: self.upstream.map_or(0, |upstream| upstream.cookie),
@@ -249,6 +252,11 @@ impl Seat {
     pub fn is_drained(&self, client: BorrowedFd<'_>, ledger: Ledger) -> io::Result<bool> {
         let progress = socket::progress(client)?;
         Ok(progress.acked + progress.unacked >= self.extra + ledger.written + self.number(Number::Down))
+    }
+
+    /// Requests that were carried since it was parked.
+    pub fn carried(&self) -> u64 {
+        self.number(Number::Requests) - self.before
     }
 
     /// How long nothing has been carried.
