@@ -170,12 +170,13 @@ async fn write(etcd: &Etcd, dice: &mut Dice) {
     }
 }
 
-/// `GOGETA_TEST_SEED` makes a run happen again.
+/// `GOGETA_TEST_SEED` makes a run happen again; `GOGETA_TEST_SECONDS` says how long it goes on.
 #[tokio::test]
 async fn faults_in_any_order() {
     let Some(mut etcd) = Etcd::start().await else { return };
-    let given = std::env::var("GOGETA_TEST_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = given.unwrap_or_else(|| u64::from(std::process::id()) * 0x9e37_79b9 + 1);
+    let given = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let seed = given("GOGETA_TEST_SEED").unwrap_or_else(|| u64::from(std::process::id()) * 0x9e37_79b9 + 1);
+    let length = Duration::from_secs(given("GOGETA_TEST_SECONDS").unwrap_or(50));
     let mut dice = Dice(seed);
     eprintln!("GOGETA_TEST_SEED={seed}");
     let link = Link::to(etcd.port()).await;
@@ -194,7 +195,7 @@ async fn faults_in_any_order() {
     let mut backup = etcd.back_up().await;
     let begun = Instant::now();
     let mut story = String::new();
-    while begun.elapsed() < Duration::from_secs(50) {
+    while begun.elapsed() < length {
         write(&etcd, &mut dice).await;
         let fault = dice.below(9);
         let _ = write!(story, " {fault}");

@@ -14,6 +14,9 @@ use tokio::process::{Child, Command};
 use super::client;
 use super::wait::until;
 
+/// Where `etcd` and `etcdctl` are, if not on the `PATH`: a folder, seen from the repository's root.
+const FOLDER: &str = "GOGETA_TEST_ETCD";
+
 /// A running etcd; killed on drop.
 pub(crate) struct Etcd {
     name: String,
@@ -43,7 +46,10 @@ impl Etcd {
 
     /// One that is not started yet: its address is there, and nobody listens.
     pub(crate) fn absent() -> Option<Self> {
-        if std::process::Command::new("etcd").arg("--version").output().is_err() {
+        let etcd = program("etcd");
+        if let Err(error) = std::process::Command::new(&etcd).arg("--version").output() {
+            // Whoever names one wants that one.
+            assert!(std::env::var_os(FOLDER).is_none(), "{FOLDER}: {}: {error}", etcd.display());
             skip("etcd is not installed");
             return None;
         }
@@ -101,7 +107,7 @@ impl Etcd {
         let url = self.url();
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
         let log = std::fs::File::create(self.directory.path().join("log")).expect("the log is made");
-        let mut command = Command::new("etcd");
+        let mut command = Command::new(program("etcd"));
         command.arg("--data-dir").arg(self.directory.path().join("data"));
         command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
@@ -402,9 +408,15 @@ fn end_of(prefix: &str) -> Vec<u8> {
     end
 }
 
+/// A program of the etcd that is tested with.
+fn program(name: &str) -> PathBuf {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    std::env::var_os(FOLDER).map_or_else(|| name.into(), |folder| root.join(folder).join(name))
+}
+
 /// Runs etcdctl, and wants it to succeed; gives what it says.
 pub(crate) async fn ctl(line: &[&str]) -> String {
-    let output = Command::new("etcdctl").env("ETCDCTL_API", "3").args(line).output().await;
+    let output = Command::new(program("etcdctl")).env("ETCDCTL_API", "3").args(line).output().await;
     let output = output.expect("etcdctl runs");
     assert!(output.status.success(), "{line:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()

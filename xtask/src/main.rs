@@ -11,7 +11,7 @@ mod build_ebpf;
 mod ci;
 mod command;
 mod fuzz;
-mod kosoku;
+mod pypi;
 mod test;
 mod tidy;
 mod tools;
