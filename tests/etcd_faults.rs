@@ -1,13 +1,18 @@
 //! etcd that is not there, dies, hangs or forgets: the routes stay, and come right by themselves.
 
-use std::time::Duration;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::support::backend::Backend;
 use crate::support::client::get;
-use crate::support::etcd::{Etcd, free_port};
+use crate::support::etcd::{Etcd, Op, free_port, location};
 use crate::support::gogeta::Gogeta;
+use crate::support::netns::{Namespace, Router, connect};
+use crate::support::truth::agrees;
 use crate::support::wait::{until, within};
 
 /// etcd is asked again after so long at the latest; and then the machine may be slow.
@@ -180,4 +185,75 @@ async fn something_else_on_the_address() {
     assert!(gogeta.lines_with("cannot read routes from etcd")[0].contains(&url));
     assert_eq!(get(gogeta.proxy, "a.test", "/").await.header("x-gogeta-page"), Some("unavailable"));
     assert_eq!(get(gogeta.admin, "admin", "/healthz").await.status, 200);
+}
+
+/// etcd on an island, and a gogeta on the mainland that has its routes.
+struct Island {
+    etcd: Etcd,
+    web: Backend,
+    gogeta: Gogeta,
+}
+
+impl Island {
+    async fn new(namespace: &Namespace, address: IpAddr) -> Option<Self> {
+        let mut etcd = Etcd::absent()?.on(namespace, address);
+        etcd.restart().await;
+        let web = Backend::named("web").await;
+        etcd.locate("web", "1", web.port).await;
+        etcd.route("a.test", "web").await;
+        let gogeta = Gogeta::etcd(&etcd).arg("--resync-interval=0").start().await;
+        serves(&gogeta, "a.test", (200, "web")).await;
+        Some(Self { etcd, web, gogeta })
+    }
+
+    /// Cuts it off for so long. Meanwhile routes are served, and others are written on the island.
+    async fn is_cut_off(&self, namespace: &Namespace, time: Duration, cut: impl Fn(), mend: impl Fn()) {
+        let mut inside = self.etcd.session_from(namespace).await;
+        let location = location(self.web.port);
+        cut();
+        let begun = Instant::now();
+        let mut turn = 0;
+        while begun.elapsed() < time {
+            assert_eq!(get(self.gogeta.proxy, "a.test", "/").await.text(), "web", "the routes stay");
+            let value = format!("/domains/h{}.test/value", turn % 40);
+            let service = format!("s{turn}");
+            let instance = format!("/services/{service}/1/location");
+            inside.txn(&[Op::Put(&value, &service), Op::Put(&instance, &location)]).await;
+            turn += 1;
+        }
+        mend();
+        let reach = || TcpStream::connect((self.etcd.address().ip(), self.etcd.port()));
+        until("etcd can be reached", async || {
+            // A first packet that is lost is not sent again for a second.
+            timeout(Duration::from_millis(50), reach()).await.ok()?.ok()
+        })
+        .await;
+        agrees(&self.gogeta, &self.etcd).await;
+    }
+}
+
+#[tokio::test]
+async fn packets_that_vanish() {
+    let (Some(namespace), host) = (Namespace::new(), Namespace::host()) else { return };
+    let Some((router, _, address)) = Router::between(&host, &namespace) else { return };
+    let Some(island) = Island::new(&namespace, address).await else { return };
+    // The connection lives through the first. In the second, etcd's kernel comes to wait for longer before each try than
+    // routes may be wrong, and in the third gogeta tries to connect, in vain.
+    for millis in [700, 3500, 6000] {
+        let time = Duration::from_millis(millis);
+        island.is_cut_off(&namespace, time, || router.lose(), || router.pass()).await;
+    }
+    let losses = island.gogeta.lines_with("cannot read routes from etcd");
+    assert!(!losses.is_empty(), "a silent network is noticed: {}", island.gogeta.log());
+}
+
+#[tokio::test]
+async fn a_cable_that_is_pulled() {
+    let (Some(namespace), host) = (Namespace::new(), Namespace::host()) else { return };
+    let (_, address) = connect(&host, &namespace);
+    let Some(island) = Island::new(&namespace, address).await else { return };
+    for millis in [1000, 5000] {
+        let time = Duration::from_millis(millis);
+        island.is_cut_off(&namespace, time, || namespace.cut(), || namespace.mend()).await;
+    }
 }

@@ -30,6 +30,7 @@ mod hostile_bodies;
 mod inherited;
 mod interim;
 mod limits;
+mod namespaces;
 mod pages;
 mod parked;
 mod resolvers;

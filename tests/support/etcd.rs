@@ -1,7 +1,7 @@
 //! A real etcd of one member or three, spoken to by its JSON gateway.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::client;
+use super::netns::{Namespace, Place};
 use super::wait::until;
 
 /// Where `etcd` and `etcdctl` are, if not on the `PATH`: a folder, seen from the repository's root.
@@ -20,10 +22,12 @@ const FOLDER: &str = "GOGETA_TEST_ETCD";
 /// A running etcd; killed on drop.
 pub(crate) struct Etcd {
     name: String,
+    host: IpAddr,
     port: u16,
     peer_port: u16,
     /// All members, as `--initial-cluster` wants them.
     cluster: String,
+    place: Place,
     arguments: Vec<String>,
     directory: TempDir,
     child: Option<Child>,
@@ -59,7 +63,17 @@ impl Etcd {
         let (port, peer_port) = (free_port(), free_port());
         let cluster = format!("default=http://127.0.0.1:{peer_port}");
         let name = "default".to_owned();
-        Some(Self { name, port, peer_port, cluster, arguments: vec![], directory, child: None })
+        Some(Self {
+            name,
+            host: Ipv4Addr::LOCALHOST.into(),
+            port,
+            peer_port,
+            cluster,
+            place: Place::default(),
+            arguments: vec![],
+            directory,
+            child: None,
+        })
     }
 
     /// Three members of one cluster, running.
@@ -89,8 +103,15 @@ impl Etcd {
         self
     }
 
+    /// Where to start it, and that host's address.
+    pub(crate) fn on(mut self, namespace: &Namespace, host: IpAddr) -> Self {
+        self.place = namespace.place().clone();
+        self.host = host;
+        self
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address())
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -107,7 +128,7 @@ impl Etcd {
         let url = self.url();
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
         let log = std::fs::File::create(self.directory.path().join("log")).expect("the log is made");
-        let mut command = Command::new(program("etcd"));
+        let mut command = self.place.command(program("etcd"));
         command.arg("--data-dir").arg(self.directory.path().join("data"));
         command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
@@ -127,7 +148,7 @@ impl Etcd {
                 let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
                 panic!("etcd did not start, {status}:\n{log}");
             }
-            tokio::net::TcpStream::connect(self.address()).await.ok()?;
+            TcpStream::connect(self.address()).await.ok()?;
             let health = client::get(self.address(), "etcd", "/health").await;
             health.text().contains("true").then_some(())
         })
@@ -201,6 +222,14 @@ impl Etcd {
     /// A connection for many transactions.
     pub(crate) async fn session(&self) -> Session {
         Session { client: client::Client::connect(self.address()).await, fields: String::new() }
+    }
+
+    /// The same, from another host.
+    pub(crate) async fn session_from(&self, namespace: &Namespace) -> Session {
+        let stream = namespace.enter(|| std::net::TcpStream::connect(self.address())).expect("a connection");
+        stream.set_nonblocking(true).expect("it does not block");
+        let stream = TcpStream::from_std(stream).expect("a stream");
+        Session { client: client::Client::new(stream), fields: String::new() }
     }
 
     /// The same, by a user.
@@ -347,8 +376,8 @@ impl Etcd {
         serde_json::from_slice(&reply.body).expect("etcd answers JSON")
     }
 
-    fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+    pub(crate) fn address(&self) -> SocketAddr {
+        (self.host, self.port).into()
     }
 
     fn signal(&self, signal: Signal) {

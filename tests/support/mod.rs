@@ -6,6 +6,7 @@ pub(crate) mod echo;
 pub(crate) mod etcd;
 pub(crate) mod gogeta;
 pub(crate) mod link;
+pub(crate) mod netns;
 pub(crate) mod origin;
 pub(crate) mod truth;
 pub(crate) mod wait;

@@ -3,11 +3,21 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use etcd_client::{Certificate, Channel, Client, ConnectOptions, Identity, TlsOptions};
+use hyper_util::client::legacy::connect::HttpConnector;
+use tonic::transport::Endpoint;
 
 use super::Reason;
 use crate::config::{ConfigError, Etcd};
 
+/// How long the way to a member may take: long enough for a second try of a first packet that was lost, which comes
+/// after a second, and not much longer, for routes must be right two seconds after etcd is back.
+const WAY: Duration = Duration::from_millis(1500);
+/// A quiet connection is probed by the kernel so often,
+const PROBE: Duration = Duration::from_secs(1);
+/// and given up when nothing at all was heard for so long: by then the kernels at both ends wait seconds from one try
+/// to the next, and a fresh connection is sooner there.
+const DEAF: Duration = Duration::from_millis(2500);
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(10);
 /// How long the first one to a member may take: one that hangs must not keep us from the others.
@@ -31,21 +41,47 @@ pub fn check(etcd: &Etcd) -> Result<(), ConfigError> {
 /// Why not, in words.
 pub async fn connect(etcd: &Etcd, address: &str) -> Result<Client, Reason> {
     let mut options = ConnectOptions::new()
-        .with_connect_timeout(Duration::from_secs(2))
-        // A peer that is silent is gone: found in so long, also by an idle watch. (etcd takes it amiss to be asked
-        // more often.)
-        .with_keep_alive(Duration::from_secs(5), Duration::from_secs(3))
-        .with_keep_alive_while_idle(true)
         .with_require_leader(true)
         // Tokens expire, after five minutes as a rule: then the call is made again with a new one.
         .with_auto_token_refresh(true);
     if let Some((user, password)) = &etcd.user {
         options = options.with_user(user, password);
     }
+    // It connects with the first call.
+    let channel = endpoint(etcd, address)?.connect_with_connector_lazy(wire());
+    first(Client::from_channel(Channel::Tonic(channel), Some(options))).await
+}
+
+fn endpoint(etcd: &Etcd, address: &str) -> Result<Endpoint, Reason> {
+    let bad = |error| reason(&etcd_client::Error::TransportError(error));
+    let mut endpoint = Endpoint::from_shared(address.to_owned())
+        .map_err(bad)?
+        // A peer that is there and says nothing is gone, too: found in so long, also by an idle watch. (etcd takes it
+        // amiss to be asked more often.)
+        .http2_keep_alive_interval(Duration::from_secs(5))
+        .keep_alive_timeout(Duration::from_secs(3))
+        .keep_alive_while_idle(true);
     if let Some(tls) = tls(etcd)? {
-        options = options.with_tls(tls);
+        if !address.starts_with("https:") {
+            return Err("certificates are for https only".to_owned());
+        }
+        endpoint = endpoint.tls_config(tls).map_err(bad)?;
     }
-    first(Client::connect([address], Some(options))).await
+    Ok(endpoint)
+}
+
+/// Connections that notice when the network is cut.
+fn wire() -> HttpConnector {
+    let mut wire = HttpConnector::new();
+    // TLS comes on top of it.
+    wire.enforce_http(false);
+    wire.set_nodelay(true);
+    wire.set_connect_timeout(Some(WAY));
+    wire.set_keepalive(Some(PROBE));
+    wire.set_keepalive_interval(Some(PROBE));
+    // For what is on its way, and for probes (tcp(7)).
+    wire.set_tcp_user_timeout(Some(DEAF));
+    wire
 }
 
 /// Whether the certificate files can be read, as far as can be seen without etcd.
