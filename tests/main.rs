@@ -33,6 +33,7 @@ mod limits;
 mod namespaces;
 mod pages;
 mod parked;
+mod privilege;
 mod resolvers;
 mod retry;
 mod signals;

@@ -34,14 +34,14 @@ async fn parking_with(builder: Builder) -> Option<Gogeta> {
 }
 
 /// Waits until so many pairs are parked.
-async fn parked(gogeta: &Gogeta, pairs: f64) {
+pub(crate) async fn parked(gogeta: &Gogeta, pairs: f64) {
     until(&format!("{pairs} pairs are parked"), async || {
         (metric(gogeta, "gogeta_splice_pairs").await == pairs).then_some(())
     })
     .await;
 }
 
-async fn carried(gogeta: &Gogeta) -> f64 {
+pub(crate) async fn carried(gogeta: &Gogeta) -> f64 {
     metric(gogeta, "gogeta_splice_requests_total").await
 }
 

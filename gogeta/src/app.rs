@@ -17,6 +17,7 @@ use crate::control::Controller;
 use crate::feedback::{self, Inbox};
 use crate::metrics::Metrics;
 use crate::pages::{Pages, PagesError};
+use crate::privilege;
 use crate::profile::Profiler;
 use crate::proxy::guests::Guests;
 use crate::proxy::listener::{self, ListenError, Listener, Place};
@@ -29,8 +30,8 @@ use crate::routes::parse;
 use crate::routes::splice::SpliceMode;
 use crate::routes::table::{Resolver, RouteTable};
 use crate::signals::{self, Signal, Signals};
-use crate::splice::Engine;
 use crate::splice::kernel::Events;
+use crate::splice::{Engine, trial};
 use crate::state::{self, Keeper, Known};
 use crate::store::file::{self, Watch};
 use crate::store::position::Position;
@@ -106,9 +107,8 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
         etcd::check(etcd)?;
     }
     let resolver = resolver(config.resolver)?;
-    // Watched before they are read, so that no change falls in between.
-    let templates = config.template_dir.as_deref().map(file::watch);
-    let pages = load_pages(&config)?;
+    // What is wrong with them has to show before connections can come in.
+    let mut pages = load_pages(&config)?;
     let first = match &source {
         Source::File(path) | Source::Demo(path) => Some(file::read(path)?),
         Source::Etcd(_) | Source::Nothing => None,
@@ -116,7 +116,13 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     raise_file_limit();
     forgo_huge_pages();
     let bound = Bound::new(&config, places)?;
+    // Before there is a second thread, and behind all that takes privileges.
     let (engine, told) = load_engine(&config)?.unzip();
+    let templates = config.template_dir.as_deref().map(file::watch);
+    if templates.is_some() {
+        // Read once more now that they are watched, so that no change falls in between.
+        pages = load_pages(&config)?;
+    }
     let (shared, inbox, writer) = share(config, pages, engine)?;
     let mut controller = Controller::new(resolver, shared.clone());
     let mut routes_text = String::new();
@@ -217,15 +223,17 @@ impl Bound {
     }
 }
 
-/// The engine that carries parked connections, with what it tells; none where that is userspace's.
+/// The engine that carries parked connections, with what it tells; none where that is userspace's. Where there is one,
+/// its loading is the last thing that this process has a capability for.
 fn load_engine(config: &Config) -> Result<Option<(Arc<Engine>, Events)>, StartError> {
     let mode = config.splice.mode;
     if mode == SpliceMode::Off {
         tracing::info!("userspace carries all connections, as --splice off says");
         return Ok(None);
     }
-    match Engine::load(config.splice.max_pairs, config.log.access.is_some()) {
+    match trial::load(config.splice.max_pairs, config.log.access.is_some()) {
         Ok(loaded) => {
+            privilege::give_up().map_err(system("cannot give up capabilities"))?;
             let pairs = config.splice.max_pairs;
             if mode == SpliceMode::Sockmap {
                 tracing::info!(pairs, "the kernel carries parked connections, by sockmap");

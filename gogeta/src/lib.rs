@@ -26,6 +26,7 @@ pub mod feedback;
 pub mod inherited;
 pub mod metrics;
 pub mod pages;
+pub mod privilege;
 pub mod profile;
 pub mod proxy;
 pub mod routes;

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 
@@ -13,6 +14,8 @@ use tokio::process::{Child, Command};
 use super::client;
 use super::etcd::Etcd;
 use super::wait::{DEADLINE, until};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_gogeta");
 
 /// A running gogeta; killed on drop.
 pub(crate) struct Gogeta {
@@ -31,6 +34,7 @@ pub(crate) struct Builder {
     variables: Vec<(OsString, OsString)>,
     here: PathBuf,
     inherited: Option<(OwnedFd, &'static str)>,
+    by: &'static [&'static str],
     directory: TempDir,
 }
 
@@ -89,7 +93,7 @@ impl Gogeta {
     pub(crate) fn bare() -> Builder {
         let directory = tempfile::tempdir().expect("a directory");
         let here = directory.path().to_owned();
-        Builder { arguments: vec![], variables: vec![], here, inherited: None, directory }
+        Builder { arguments: vec![], variables: vec![], here, inherited: None, by: &[], directory }
     }
 
     /// Writes new routes in the place of the old ones, in one step.
@@ -206,6 +210,19 @@ impl Builder {
         self
     }
 
+    /// Starts it by way of this command, which must become it. Its user may be another one then: everybody may read
+    /// its directory, and the binary lies there.
+    pub(crate) fn by(mut self, command: &'static [&'static str]) -> Self {
+        let everybody = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(self.directory.path(), everybody).expect("everybody may go there");
+        // By another process: where this one writes a file, what it starts meanwhile holds that open, and it cannot
+        // be executed (ETXTBSY).
+        let copied = std::process::Command::new("cp").arg(BINARY).arg(self.directory.path()).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the binary is copied");
+        self.by = command;
+        self
+    }
+
     /// Writes a file into its directory, and gives the path.
     pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.directory.path().join(name);
@@ -295,12 +312,16 @@ impl Builder {
     }
 
     fn command(&self) -> Command {
-        let binary = env!("CARGO_BIN_EXE_gogeta");
-        let mut command = match &self.inherited {
-            None => Command::new(binary),
-            Some((_, script)) => {
+        let mut command = match (&self.inherited, self.by) {
+            (None, []) => Command::new(BINARY),
+            (None, [program, arguments @ ..]) => {
+                let mut other = Command::new(program);
+                other.args(arguments).arg(self.directory.path().join("gogeta"));
+                other
+            }
+            (Some((_, script)), _) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", script, "sh", binary]);
+                shell.args(["-c", script, "sh", BINARY]);
                 shell
             }
         };

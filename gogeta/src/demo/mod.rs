@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::app::{self, Addresses, StartError};
 use crate::cli::{DemoOptions, Options};
 use crate::config::{Config, ConfigError, Seconds, Source};
+use crate::routes::splice::SpliceMode;
 
 pub use supervisor::supervise;
 
@@ -39,6 +40,8 @@ fn config(options: &DemoOptions, routes: &Path) -> Result<Config, ConfigError> {
         response_timeout: Some(Seconds::from_secs(2)),
         drain_timeout: Some(Seconds(Duration::from_secs(2))),
         log: Some("warn".to_owned()),
+        // Its backends are threads of this process already, so it could not give its privileges up.
+        splice: Some(SpliceMode::Off),
         ..Options::default()
     })?;
     config.source = Source::Demo(routes.to_owned());

@@ -48,6 +48,14 @@ impl Counts {
         self.unparked[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Begins anew.
+    pub(super) fn forget(&self) {
+        let all = [&self.parked, &self.unfit, &self.up, &self.down, &self.requests];
+        for count in all.into_iter().chain(&self.unparked) {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// How often that was the reason.
     pub fn of(&self, reason: Reason) -> u64 {
         self.unparked[reason as usize].load(Ordering::Relaxed)

@@ -173,6 +173,11 @@ impl Engine {
         }
     }
 
+    /// What is readable when a socket has hung up.
+    pub(super) fn hangups(&self) -> BorrowedFd<'_> {
+        self.hangups.as_fd()
+    }
+
     /// Whether nothing is parked any more.
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
@@ -262,7 +267,8 @@ impl Engine {
         waker.wake();
     }
 
-    fn hear(&self, told: &Told) {
+    /// Acts on what the kernel told.
+    pub(super) fn hear(&self, told: &Told) {
         match told {
             Told::Wake(Wake { client, slot, .. }) => {
                 if let Some(place) = self.slots.get(*slot as usize)
@@ -284,7 +290,8 @@ impl Engine {
         }
     }
 
-    fn hear_hangups(&self) -> io::Result<()> {
+    /// Wakes those whose sockets hung up.
+    pub(super) fn hear_hangups(&self) -> io::Result<()> {
         let mut events = Vec::with_capacity(BATCH);
         let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         loop {
@@ -406,7 +413,7 @@ struct Hangups(Arc<Engine>);
 
 impl AsFd for Hangups {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.hangups.as_fd()
+        self.0.hangups()
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! seat     a client's connection among the pairs: park it with an upstream, look at it, take it back
 //! engine   all pairs: who wakes whom, what was carried; a task that hears from the kernel
+//! trial    what the engine has to show at start, before it is trusted
 //! kernel   the door: program, maps, shared memory, what only system calls tell
 //! ```
 //!
@@ -13,6 +14,7 @@ pub mod engine;
 pub mod kernel;
 pub mod metrics;
 pub mod seat;
+pub mod trial;
 
 pub use engine::{Engine, Name, Tenant};
 pub use seat::{Back, Ledger, Seat, Terms, Unfit};

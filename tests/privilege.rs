@@ -1,0 +1,183 @@
+//! What gogeta may do, and what it does where it may not: the engine is loaded by whoever may load it, tried before it
+//! is trusted, and then there is nothing left that anybody else could not do.
+
+use std::collections::BTreeSet;
+
+use rustix::process::{Signal, geteuid};
+
+use crate::parked::{carried, parked};
+use crate::support::backend::{Backend, service};
+use crate::support::client::{Client, get};
+use crate::support::etcd::skip;
+use crate::support::gogeta::{Builder, Gogeta};
+use crate::support::truth::metric;
+use crate::support::wait::until;
+
+const NOBODY: &[&str] = &["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+
+const NOBODY_WHO_MAY: &[&str] = &[
+    "setpriv",
+    "--reuid",
+    "65534",
+    "--regid",
+    "65534",
+    "--clear-groups",
+    "--inh-caps=-all,+bpf,+net_admin,+perfmon",
+    "--ambient-caps=-all,+bpf,+net_admin,+perfmon",
+];
+
+const ROOT_WHO_MAY_NOT: &[&str] = &["setpriv", "--bounding-set=-bpf,-sys_admin"];
+
+/// The variable that makes each trial fail.
+const FAIL: &str = "GOGETA_FAIL_TRIAL";
+
+/// Whether this is root, who may start others by that command, and load the engine.
+fn may(command: &[&str]) -> bool {
+    let becomes = || {
+        let mut all = command.iter().chain(&["true"]);
+        all.next().is_none_or(|program| {
+            std::process::Command::new(program).args(all).output().is_ok_and(|out| out.status.success())
+        })
+    };
+    if !geteuid().is_root() || !becomes() {
+        skip("it takes root, and setpriv of util-linux");
+        return false;
+    }
+    if let Err(why) = gogeta::splice::Engine::load(1, false) {
+        skip(&why.to_string());
+        return false;
+    }
+    true
+}
+
+/// The values that a field of `/proc/PID/task/TID/status` has in all threads.
+fn of_threads(gogeta: &Gogeta, field: &str) -> BTreeSet<String> {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", gogeta.pid())).expect("it runs");
+    let mut values = BTreeSet::new();
+    for thread in threads.flatten() {
+        // Some end meanwhile.
+        let Ok(status) = std::fs::read_to_string(thread.path().join("status")) else { continue };
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        values.insert(value.expect("it has that field").trim().to_owned());
+    }
+    values
+}
+
+#[track_caller]
+fn has_no_privileges(gogeta: &Gogeta) {
+    for field in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
+        assert_eq!(of_threads(gogeta, field), BTreeSet::from(["0000000000000000".to_owned()]), "{field}");
+    }
+    assert_eq!(of_threads(gogeta, "NoNewPrivs"), BTreeSet::from(["1".to_owned()]));
+}
+
+/// Serves a request, and says on one line why the kernel serves none.
+async fn serves_in_userspace(builder: impl Fn() -> Builder, reason: &str) {
+    let gogeta = builder().start().await;
+    assert_eq!(get(gogeta.proxy, "a.test", "/").await.text(), "web");
+    let lines = gogeta.lines_with("userspace carries all connections; the kernel cannot");
+    assert!(lines.len() == 1 && lines[0].contains("INFO") && lines[0].contains(reason), "{lines:?}");
+    assert_eq!(gogeta.lines_with("the program failed").len(), usize::from(reason.contains("trial")));
+    // Nothing was given up for nothing.
+    assert_eq!(of_threads(&gogeta, "NoNewPrivs"), BTreeSet::from(["0".to_owned()]));
+
+    let listen = ["--listen", "127.0.0.1:0", "--admin", "off", "--splice", "sockmap"];
+    builder().args(listen).said().await.badly(1, &["--splice sockmap cannot be: ", reason]);
+}
+
+#[tokio::test]
+async fn whoever_may_not_load_the_engine_is_served_without_and_told_so_where_it_was_asked_for() {
+    for who in [NOBODY, ROOT_WHO_MAY_NOT] {
+        if !may(who) {
+            return;
+        }
+        let web = Backend::named("web").await;
+        let routes = service("a.test", &[web.port]);
+        serves_in_userspace(|| Gogeta::routes(&routes).by(who), "Operation not permitted").await;
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_fails_its_trial_serves_nobody() {
+    if !may(&[]) {
+        return;
+    }
+    let web = Backend::named("web").await;
+    let routes = service("a.test", &[web.port]);
+    let builder = || Gogeta::routes(&routes).env(FAIL, "1");
+    serves_in_userspace(builder, "trial: requests and their responses: nothing comes").await;
+}
+
+#[tokio::test]
+async fn three_capabilities_are_enough() {
+    if !may(NOBODY_WHO_MAY) {
+        return;
+    }
+    let web = Backend::named("web").await;
+    let builder = Gogeta::routes(&service("a.test", &[web.port])).by(NOBODY_WHO_MAY);
+    let gogeta = builder.args(["--splice", "sockmap"]).start().await;
+    assert_eq!(of_threads(&gogeta, "Uid"), BTreeSet::from(["65534\t65534\t65534\t65534".to_owned()]));
+    has_no_privileges(&gogeta);
+    let mut client = Client::connect(gogeta.proxy).await;
+    client.get("a.test", "/").await;
+    parked(&gogeta, 1.0).await;
+    assert_eq!(client.get("a.test", "/").await.text(), "web");
+    assert_eq!(carried(&gogeta).await, 1.0);
+}
+
+#[tokio::test]
+async fn no_thread_has_a_capability_while_pairs_are_parked_and_all_goes_on() {
+    if !may(&[]) {
+        return;
+    }
+    let web = Backend::named("web").await;
+    let builder = Gogeta::routes(&service("a.test", &[web.port]));
+    // All that makes threads.
+    let page = builder.file("templates/notfound.html", "first");
+    let log = builder.file("access.log", "");
+    let profile = builder.file("cpu.pb", "");
+    let builder = builder.arg("--template-dir").arg(page.parent().expect("a folder"));
+    let builder = builder.arg("--access-log").arg(&log).arg("--cpu-profile").arg(&profile);
+    let gogeta = builder.args(["--splice", "sockmap"]).start().await;
+    has_no_privileges(&gogeta);
+    assert_eq!(of_threads(&gogeta, "CapBnd"), BTreeSet::from(["0000000000000000".to_owned()]));
+    assert_eq!(metric(&gogeta, "gogeta_splice_parked_total").await, 0.0, "the trial does not count");
+
+    let mut clients = Vec::new();
+    for count in 1..=10 {
+        let mut client = Client::connect(gogeta.proxy).await;
+        client.get("a.test", "/").await;
+        clients.push(client);
+        parked(&gogeta, f64::from(count)).await;
+    }
+    for client in &mut clients {
+        assert_eq!(client.get("a.test", "/").await.text(), "web");
+    }
+    until("they were carried", async || (carried(&gogeta).await == 10.0).then_some(())).await;
+
+    std::fs::rename(&log, log.with_extension("old")).expect("it is moved");
+    std::fs::write(&page, "second").expect("it is written");
+    gogeta.signal(Signal::HUP);
+    until("the access log is opened anew", async || log.exists().then_some(())).await;
+    until("the page is the new one", async || {
+        let raw = "GET / HTTP/1.1\r\nHost: nobody.test\r\nAccept: text/html\r\nConnection: close\r\n\r\n";
+        let reply = crate::support::client::request(gogeta.proxy, raw).await;
+        (reply.text() == "second").then_some(())
+    })
+    .await;
+    gogeta.signal(Signal::USR2);
+    gogeta.log_has("the CPU profile is written").await;
+    has_no_privileges(&gogeta);
+}
+
+#[tokio::test]
+async fn without_an_engine_nothing_is_given_up() {
+    if !may(&[]) {
+        return;
+    }
+    let own = std::fs::read_to_string("/proc/self/status").expect("it is there");
+    let own = own.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("a line").trim().to_owned();
+    let gogeta = Gogeta::routes("").args(["--splice", "off"]).start().await;
+    assert_eq!(of_threads(&gogeta, "CapEff"), BTreeSet::from([own]));
+    assert_eq!(of_threads(&gogeta, "NoNewPrivs"), BTreeSet::from(["0".to_owned()]));
+}
