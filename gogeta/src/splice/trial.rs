@@ -72,11 +72,13 @@ fn checks<'a>() -> [Check<'a>; 6] {
 }
 
 fn run(engine: &Arc<Engine>, events: &mut Events, is_deaf: bool) -> Result<(), Unavailable> {
-    let mut trial = Trial { engine, events, until: Instant::now() + LIMIT, is_deaf };
+    let begun = Instant::now();
+    let mut trial = Trial { engine, events, until: begun + LIMIT, is_deaf };
     for (what, check) in checks() {
         check(&mut trial).map_err(|trouble| Unavailable::Trial(format!("{what}: {trouble}")))?;
     }
     engine.counts.forget();
+    tracing::debug!(took = ?begun.elapsed(), "the engine has passed its trial");
     Ok(())
 }
 
