@@ -9,7 +9,7 @@ use crate::support::etcd::{free_port, skip};
 use crate::support::gogeta::Gogeta;
 
 /// Where the cases are, beside this repository.
-const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/cases/run.py");
+pub(crate) const RUN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/cases/run.py");
 
 #[tokio::test]
 async fn every_raw_case_gets_what_it_must() {

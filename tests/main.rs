@@ -33,6 +33,7 @@ mod limits;
 mod namespaces;
 mod pages;
 mod parked;
+mod parked_cases;
 mod privilege;
 mod resolvers;
 mod retry;

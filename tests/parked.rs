@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::support::backend::{Backend, Peer, service};
 use super::support::client::{Client, get};
-use super::support::gogeta::{Builder, Gogeta};
+use super::support::gogeta::Gogeta;
+use super::support::parking::{carried, parked, parking, parking_with};
 use super::support::truth::metric;
 use super::support::wait::until;
 
@@ -18,31 +19,6 @@ async fn mirror(mut peer: Peer) {
             return;
         }
     }
-}
-
-/// A gogeta that parks; none where the kernel does not let it, which is an error where nothing may be skipped.
-async fn parking(routes: &str) -> Option<Gogeta> {
-    parking_with(Gogeta::routes(routes)).await
-}
-
-async fn parking_with(builder: Builder) -> Option<Gogeta> {
-    if let Err(why) = gogeta::splice::Engine::load(1, false) {
-        super::support::etcd::skip(&why.to_string());
-        return None;
-    }
-    Some(builder.args(["--splice", "sockmap"]).start().await)
-}
-
-/// Waits until so many pairs are parked.
-pub(crate) async fn parked(gogeta: &Gogeta, pairs: f64) {
-    until(&format!("{pairs} pairs are parked"), async || {
-        (metric(gogeta, "gogeta_splice_pairs").await == pairs).then_some(())
-    })
-    .await;
-}
-
-pub(crate) async fn carried(gogeta: &Gogeta) -> f64 {
-    metric(gogeta, "gogeta_splice_requests_total").await
 }
 
 #[tokio::test]

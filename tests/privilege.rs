@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use rustix::process::{Signal, geteuid};
 
-use crate::parked::{carried, parked};
 use crate::support::backend::{Backend, service};
 use crate::support::client::{Client, get};
 use crate::support::etcd::skip;
 use crate::support::gogeta::{Builder, Gogeta};
+use crate::support::parking::{carried, parked};
 use crate::support::truth::metric;
 use crate::support::wait::until;
 

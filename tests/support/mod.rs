@@ -8,5 +8,6 @@ pub(crate) mod gogeta;
 pub(crate) mod link;
 pub(crate) mod netns;
 pub(crate) mod origin;
+pub(crate) mod parking;
 pub(crate) mod truth;
 pub(crate) mod wait;

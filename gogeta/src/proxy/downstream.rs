@@ -105,7 +105,8 @@ impl Downstream {
             upstream.strikes.forget();
         }
         self.client.pinned.replace(pinned);
-        self.client.vitals.set(Deadline::Idle, self.timeouts.idle.saturating_sub(quiet));
+        // On the way out it has less time, which was said while it was parked.
+        self.client.vitals.set_once(Deadline::Idle, self.timeouts.idle.saturating_sub(quiet));
         self.held = head;
         Poll::Ready(Ok(()))
     }

@@ -15,7 +15,7 @@ use rustix::io::retry_on_intr;
 use socket2::SockRef;
 
 use super::counts::Reason;
-use super::engine::{Engine, Tenant};
+use super::engine::{Engine, Name, Tenant};
 use super::kernel::{Events, Number, Unavailable, socket};
 use super::seat::{Back, Ledger, Seat, Terms, Unfit, WINDOW};
 use crate::privilege;
@@ -163,6 +163,10 @@ impl Tenant for Nobody {
 
     fn is_routed(&self) -> bool {
         true
+    }
+
+    fn name(&self) -> Name {
+        Name { client: (Ipv4Addr::LOCALHOST, 0).into(), host: String::new(), upstream: String::new() }
     }
 }
 
