@@ -207,7 +207,7 @@ impl Island {
     }
 
     /// Cuts it off for so long. Meanwhile routes are served, and others are written on the island.
-    async fn is_cut_off(&self, namespace: &Namespace, time: Duration, cut: impl Fn(), mend: impl Fn()) {
+    async fn is_cut_off(&self, namespace: &Namespace, time: Duration, cut: impl Fn(), mend: impl AsyncFn()) {
         let mut inside = self.etcd.session_from(namespace).await;
         let location = location(self.web.port);
         cut();
@@ -221,7 +221,7 @@ impl Island {
             inside.txn(&[Op::Put(&value, &service), Op::Put(&instance, &location)]).await;
             turn += 1;
         }
-        mend();
+        mend().await;
         let reach = || TcpStream::connect((self.etcd.address().ip(), self.etcd.port()));
         until("etcd can be reached", async || {
             // A first packet that is lost is not sent again for a second.
@@ -235,13 +235,13 @@ impl Island {
 #[tokio::test]
 async fn packets_that_vanish() {
     let (Some(namespace), host) = (Namespace::new(), Namespace::host()) else { return };
-    let Some((router, _, address)) = Router::between(&host, &namespace) else { return };
+    let Some((router, _, address)) = Router::between(&host, &namespace).await else { return };
     let Some(island) = Island::new(&namespace, address).await else { return };
     // The connection lives through the first. In the second, etcd's kernel comes to wait for longer before each try than
     // routes may be wrong, and in the third gogeta tries to connect, in vain.
     for millis in [700, 3500, 6000] {
         let time = Duration::from_millis(millis);
-        island.is_cut_off(&namespace, time, || router.lose(), || router.pass()).await;
+        island.is_cut_off(&namespace, time, || router.lose(), async || router.pass()).await;
     }
     let losses = island.gogeta.lines_with("cannot read routes from etcd");
     assert!(!losses.is_empty(), "a silent network is noticed: {}", island.gogeta.log());
@@ -250,10 +250,10 @@ async fn packets_that_vanish() {
 #[tokio::test]
 async fn a_cable_that_is_pulled() {
     let (Some(namespace), host) = (Namespace::new(), Namespace::host()) else { return };
-    let (_, address) = connect(&host, &namespace);
+    let (_, address) = connect(&host, &namespace).await;
     let Some(island) = Island::new(&namespace, address).await else { return };
     for millis in [1000, 5000] {
         let time = Duration::from_millis(millis);
-        island.is_cut_off(&namespace, time, || namespace.cut(), || namespace.mend()).await;
+        island.is_cut_off(&namespace, time, || namespace.cut(), async || namespace.mend().await).await;
     }
 }

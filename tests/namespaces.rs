@@ -4,11 +4,12 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::support::netns::{Namespace, connect};
+use crate::support::wait::until;
 
 #[tokio::test]
 async fn hosts_reach_each_other_until_their_cable_is_pulled() {
     let (Some(client), Some(server)) = (Namespace::new(), Namespace::new()) else { return };
-    let (_, address) = connect(&client, &server);
+    let (_, address) = connect(&client, &server).await;
     let listener = server.enter(|| TcpListener::bind((address, 0))).expect("a listener");
     let address = listener.local_addr().expect("an address");
     let reach = || TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok();
@@ -16,12 +17,15 @@ async fn hosts_reach_each_other_until_their_cable_is_pulled() {
     assert!(!Namespace::host().enter(reach), "nobody else does");
     server.cut();
     assert!(!client.enter(reach));
+    server.mend().await;
+    // Whoever looked for the other meanwhile looks again after a second (ARP).
+    until("they reach each other again", async || client.enter(reach).then_some(())).await;
 }
 
 #[tokio::test]
 async fn a_test_that_panics_leaves_nothing_behind() {
     let Some(host) = Namespace::new() else { return };
-    let (address, _) = connect(&Namespace::host(), &host);
+    let (address, _) = connect(&Namespace::host(), &host).await;
     // An address can be bound for as long as it is some cable's.
     let is_linked = || TcpListener::bind((address, 0)).is_ok();
     assert!(is_linked());

@@ -11,13 +11,14 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::process::Command;
 
 use super::etcd::skip;
+use super::wait::until;
 
 /// A network namespace; it and its cables are gone when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Namespace {
     place: Place,
-    /// This side's ends of its cables.
-    ends: Mutex<Vec<String>>,
+    /// Of each of its cables this side's end, and the other.
+    cables: Mutex<Vec<[End; 2]>>,
 }
 
 /// Where a program runs: the name of a namespace, or none for the one that the tests run in.
@@ -32,6 +33,24 @@ impl Place {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", name]).arg(program);
         command
+    }
+}
+
+/// An end of a cable.
+#[derive(Debug, Clone)]
+struct End {
+    place: Place,
+    name: String,
+}
+
+impl End {
+    /// Waits until it carries something: the kernel sees to that a while after it was told.
+    async fn is_up(&self) {
+        until(&format!("{} is up", self.name), async || {
+            let shown = self.place.command("ip").args(["link", "show", &self.name]).output().await.ok()?;
+            String::from_utf8_lossy(&shown.stdout).contains("state UP").then_some(())
+        })
+        .await;
     }
 }
 
@@ -50,14 +69,14 @@ impl Namespace {
             skip(&format!("a network namespace needs root and iproute2: {reason}"));
             return None;
         }
-        let namespace = Self { place: Place(Some(name)), ends: Mutex::default() };
+        let namespace = Self { place: Place(Some(name)), cables: Mutex::default() };
         namespace.ip(&["link", "set", "lo", "up"]);
         Some(namespace)
     }
 
     /// The one that the tests run in.
     pub(crate) fn host() -> Self {
-        Self { place: Place::default(), ends: Mutex::default() }
+        Self { place: Place::default(), cables: Mutex::default() }
     }
 
     /// Where programs are started to run in here.
@@ -83,14 +102,18 @@ impl Namespace {
         self.set("down");
     }
 
-    /// Plugs them in again.
-    pub(crate) fn mend(&self) {
+    /// Plugs them in again, and waits until they carry something.
+    pub(crate) async fn mend(&self) {
         self.set("up");
+        let cables = self.cables.lock().expect("it is whole").clone();
+        for end in cables.iter().flatten() {
+            end.is_up().await;
+        }
     }
 
     fn set(&self, state: &str) {
-        for end in &*self.ends.lock().expect("it is whole") {
-            self.ip(&["link", "set", end, state]);
+        for [end, _] in &*self.cables.lock().expect("it is whole") {
+            self.ip(&["link", "set", &end.name, state]);
         }
     }
 
@@ -103,23 +126,29 @@ impl Namespace {
 }
 
 /// A cable between two of them; gives the addresses of its ends.
-pub(crate) fn connect(one: &Namespace, other: &Namespace) -> (IpAddr, IpAddr) {
+pub(crate) async fn connect(one: &Namespace, other: &Namespace) -> (IpAddr, IpAddr) {
     let number = number();
     let pid = std::process::id();
     // A name of an interface has 15 letters at most.
-    let ends = ["a", "b"].map(|side| format!("g{pid}{side}{number}"));
-    ip(&["link", "add", &ends[0], "type", "veth", "peer", "name", &ends[1]]).expect("a cable");
+    let [a, b] = ["a", "b"].map(|side| format!("g{pid}{side}{number}"));
+    ip(&["link", "add", &a, "type", "veth", "peer", "name", &b]).expect("a cable");
+    let ends = [End { place: one.place.clone(), name: a }, End { place: other.place.clone(), name: b }];
     // 198.18.0.0/15 is for tests of networks (RFC 2544): networks of four addresses, some for each process.
     let network = u32::from(Ipv4Addr::new(198, 18, 0, 0)) + ((pid << 5 | number & 31) & 0x7fff) * 4;
     let addresses = [1, 2].map(|host| Ipv4Addr::from(network + host));
     for ((side, end), address) in [one, other].into_iter().zip(&ends).zip(addresses) {
         if let Some(name) = &side.place.0 {
-            ip(&["link", "set", end, "netns", name]).expect("it is moved");
+            ip(&["link", "set", &end.name, "netns", name]).expect("it is moved");
         }
-        side.ends.lock().expect("it is whole").push(end.clone());
-        side.ip(&["address", "add", &format!("{address}/30"), "dev", end]);
-        side.ip(&["link", "set", end, "up"]);
+        side.ip(&["address", "add", &format!("{address}/30"), "dev", &end.name]);
+        side.ip(&["link", "set", &end.name, "up"]);
     }
+    for end in &ends {
+        end.is_up().await;
+    }
+    let [a, b] = ends;
+    one.cables.lock().expect("it is whole").push([a.clone(), b.clone()]);
+    other.cables.lock().expect("it is whole").push([b, a]);
     (addresses[0].into(), addresses[1].into())
 }
 
@@ -128,10 +157,10 @@ pub(crate) struct Router(Namespace);
 
 impl Router {
     /// Puts one between them, and gives their addresses; none where namespaces cannot be made.
-    pub(crate) fn between(one: &Namespace, other: &Namespace) -> Option<(Self, IpAddr, IpAddr)> {
+    pub(crate) async fn between(one: &Namespace, other: &Namespace) -> Option<(Self, IpAddr, IpAddr)> {
         let router = Namespace::new()?;
-        let (near, to_near) = connect(one, &router);
-        let (far, to_far) = connect(other, &router);
+        let (near, to_near) = connect(one, &router).await;
+        let (far, to_far) = connect(other, &router).await;
         one.ip(&["route", "add", &far.to_string(), "via", &to_near.to_string()]);
         other.ip(&["route", "add", &near.to_string(), "via", &to_far.to_string()]);
         let router = Self(router);
@@ -160,8 +189,8 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         let Some(name) = &self.place.0 else { return };
         // Whoever runs in it keeps it, but not its cables. One end takes the other along, so it may be gone.
-        for end in self.ends.get_mut().expect("it is whole") {
-            let _ = ip(&["-n", name, "link", "del", end]);
+        for [end, _] in self.cables.get_mut().expect("it is whole") {
+            let _ = ip(&["-n", name, "link", "del", &end.name]);
         }
         let _ = ip(&["netns", "del", name]);
     }
