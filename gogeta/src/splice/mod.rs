@@ -20,4 +20,8 @@ pub use engine::{Engine, Name, Tenant};
 pub use seat::{Back, Ledger, Seat, Terms, Unfit};
 
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -5,6 +5,8 @@
 //!
 //! - Bytes that are on their way to a socket by the kernel are behind those that userspace writes later, unless it
 //!   waits until they have got there ([`Seat::is_drained`]).
+//! - A socket gets into the kernel's map only when all that it has received was read: of a piece that was read in
+//!   part, the program would see the whole, and so would whoever reads on.
 //! - A pair is armed only when every byte that either socket has received was read or carried. The word that was
 //!   seen before that was looked at is the one that is swapped: what comes in between changes it.
 
@@ -113,6 +115,7 @@ impl Seat {
             sum = sum.max(progress.acked + progress.unacked);
         }
         let extra = sum.checked_sub(ledger.written).filter(|extra| *extra <= 1).ok_or(Unfit::Unquiet)?;
+        is_all_read(client, ledger)?;
         let slot = engine.seat(cookie).ok_or_else(|| {
             engine.counts.unfit.fetch_add(1, Ordering::Relaxed);
             Unfit::Full
@@ -158,7 +161,7 @@ impl Seat {
         if !self.is_drained(client.0, client.1)? {
             return Err(Unfit::Unquiet);
         }
-        self.join(upstream.0)?;
+        self.join(upstream)?;
         self.before = self.number(Number::Requests);
         let (pairs, slot) = (&self.engine.program.pairs, self.slot);
         let armed = Armed {
@@ -203,12 +206,13 @@ impl Seat {
     }
 
     /// Makes this socket the other one of the pair, if it is not yet.
-    fn join(&mut self, upstream: BorrowedFd<'_>) -> io::Result<()> {
+    fn join(&mut self, (upstream, ledger): (BorrowedFd<'_>, Ledger)) -> Result<(), Unfit> {
         let cookie = socket::cookie(upstream)?;
         if self.upstream.is_some_and(|upstream| upstream.cookie == cookie) {
             return Ok(());
         }
         self.part();
+        is_all_read(upstream, ledger)?;
         self.engine.program.enter(upstream, cookie, Flow::upstream(self.slot))?;
         self.upstream = Some(Upstream { cookie, down: self.number(Number::Down) });
         Ok(())
@@ -352,6 +356,11 @@ impl Drop for Seat {
         self.engine.program.forget(self.client);
         self.engine.vacate(self.slot);
     }
+}
+
+/// Whether all that a socket has received was read, of one that the kernel has carried nothing of yet.
+fn is_all_read(socket: BorrowedFd<'_>, ledger: Ledger) -> Result<(), Unfit> {
+    if socket::progress(socket)?.received == ledger.read { Ok(()) } else { Err(Unfit::Unquiet) }
 }
 
 /// How far a socket is closed: by its other side, or in all.
