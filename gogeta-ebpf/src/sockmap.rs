@@ -78,7 +78,10 @@ fn sockmap_verdict(ctx: SkBuffContext) -> Verdict {
         (Phase::Body, true) => body(&ctx, pair, len),
         (Phase::Idle, true) => hand_over(pair, Step::Refuse),
         _ => {
-            advance(pair, Step::Pass);
+            // Where userspace has armed the pair since its word was read, it does not know of these bytes.
+            if advance(pair, Step::Pass).is_none() && advance(pair, Step::Refuse).is_some() {
+                wake(pair);
+            }
             SK_PASS
         }
     }

@@ -280,3 +280,45 @@ fn a_message_that_the_kernel_carries_wakes_nobody() {
     other.client.set_nonblocking(true).unwrap();
     assert_eq!(other.client.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
 }
+
+#[test]
+fn what_comes_while_a_pair_is_armed_is_carried_or_told_of() {
+    let Some(engine) = engine() else { return };
+    let mut four = Four::new();
+    let mut seat = four.seat(&engine);
+    let mut client = four.client.try_clone().unwrap();
+    four.backend.set_nonblocking(true).unwrap();
+    let mut ledgers = (Ledger::default(), Ledger::default());
+    std::thread::scope(|threads| {
+        let (go, gone) = std::sync::mpsc::channel();
+        threads.spawn(move || {
+            for () in gone {
+                client.write_all(GET).unwrap();
+            }
+        });
+        for round in 0..20_000 {
+            go.send(()).unwrap();
+            for _ in 0..round % 50 {
+                std::hint::spin_loop();
+            }
+            let is_parked = four.park_with(&mut seat, ledgers.0, ledgers.1).is_ok();
+            if is_parked {
+                until("it is carried, or passed up", || {
+                    has_come(&four.backend, GET.len()) || !four.is_parked(&seat)
+                });
+            }
+            if !is_parked || !has_come(&four.backend, GET.len()) {
+                assert_eq!(text(&all(&mut four.ours, GET.len())), text(GET));
+                ledgers.0.read += GET.len() as u64;
+            } else {
+                all(&mut four.backend, GET.len());
+                four.backend.write_all(OK).unwrap();
+                take(&mut four.client, OK.len());
+                engine.recall(seat.slot());
+            }
+            if is_parked {
+                four.back(&seat);
+            }
+        }
+    });
+}
