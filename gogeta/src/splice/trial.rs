@@ -185,13 +185,13 @@ impl Trial<'_> {
         self.take_back(&mut pair)
     }
 
-    /// No event tells of what was there before the program was.
+    /// No event tells of what comes before the pair is armed.
     fn notices_what_waits(&mut self) -> Result<(), Trouble> {
         for side in 0..2 {
             let (near, mut far) = self.sockets()?;
-            far[side].write_all(b"early")?;
-            self.wait(&near[side])?;
             let mut pair = self.pair(near)?;
+            far[side].write_all(b"early")?;
+            self.wait(&pair.near[side])?;
             match self.park(&mut pair) {
                 Err(Trouble::Unfit(Unfit::Unquiet)) => {}
                 Ok(()) => return wrong("it is not noticed"),
