@@ -14,6 +14,8 @@
 //!
 //! A response that ends in the packet in which it began takes `End` out of `Busy`. `Resume` leads userspace from
 //! `Pending` and `Broken` to `Local`.
+//!
+//! A tunnel has no requests. `Open` leads it from `Local` to `Open`, `Refuse` and `Take` lead it back.
 
 use crate::guard::{HEAD_MAX, HOST_MAX};
 
@@ -35,6 +37,8 @@ pub enum Phase {
     Pending = 5,
     /// The upstream sent more than its response's head promised.
     Broken = 6,
+    /// The kernel has both, and carries whatever comes.
+    Open = 7,
 }
 
 /// What happens to a pair.
@@ -42,9 +46,12 @@ pub enum Phase {
 pub enum Step {
     /// Userspace has nothing left to do with it.
     Arm,
+    /// The same, of a tunnel.
+    Open,
     /// A request passed the guard.
     Request,
-    /// Something else came: a request that does not pass, or bytes of an upstream that nobody asked.
+    /// Something else came: a request that does not pass, bytes of an upstream that nobody asked, or more than may
+    /// be under way.
     Refuse,
     /// The request could not be forwarded: the upstream's socket is gone.
     Lose,
@@ -85,6 +92,7 @@ impl Word {
             4 => Phase::Body,
             5 => Phase::Pending,
             6 => Phase::Broken,
+            7 => Phase::Open,
             _ => Phase::Free,
         }
     }
@@ -101,7 +109,8 @@ impl Word {
         match (step, self.phase()) {
             (Step::Arm, Phase::Local) => Some(self.turn(Phase::Idle)),
             (Step::Request, Phase::Idle) if !self.is_stopped() => Some(self.turn(Phase::Busy)),
-            (Step::Refuse | Step::Take, Phase::Idle) => Some(self.turn(Phase::Local)),
+            (Step::Open, Phase::Local) => Some(self.turn(Phase::Open)),
+            (Step::Refuse | Step::Take, Phase::Idle | Phase::Open) => Some(self.turn(Phase::Local)),
             (Step::Lose, Phase::Busy) => Some(self.turn(Phase::Local)),
             (Step::Head, Phase::Busy) => Some(self.turn(Phase::Body)),
             (Step::End, Phase::Busy | Phase::Body) if self.is_stopped() => Some(self.turn(Phase::Local)),
@@ -109,7 +118,7 @@ impl Word {
             (Step::Answer, Phase::Busy) => Some(self.turn(Phase::Pending)),
             (Step::Break, Phase::Body) => Some(self.turn(Phase::Broken)),
             (Step::Resume, Phase::Pending | Phase::Broken) => Some(self.turn(Phase::Local)),
-            (Step::Stop, Phase::Idle | Phase::Busy | Phase::Body) => Some(Self(self.0 | STOP)),
+            (Step::Stop, Phase::Idle | Phase::Busy | Phase::Body | Phase::Open) => Some(Self(self.0 | STOP)),
             (Step::Pass, Phase::Local | Phase::Pending | Phase::Broken) => Some(self.turn(self.phase())),
             // Who sends on while it is to wait has to be looked at when the response is over.
             (Step::Pass, Phase::Busy | Phase::Body) => Some(Self((self.0 | STOP).wrapping_add(TURN))),
@@ -149,13 +158,15 @@ pub const ANSWER_MAX: usize = 1024;
 pub struct Pair {
     /// The [`Word`]: both.
     pub word: u64,
-    /// Cookie of the client's socket (`SO_COOKIE`): userspace, as the next five.
+    /// Cookie of the client's socket (`SO_COOKIE`): userspace, as all to the margin.
     pub client: u64,
     /// Cookie of the upstream's.
     pub upstream: u64,
     /// What `down` may come to: so that a client who does not read holds no more than the window. Userspace raises
     /// it, also while the pair is parked.
     pub limit: u64,
+    /// What `up` may come to in a tunnel, likewise.
+    pub limit_up: u64,
     /// The count of requests at which userspace wants to look at the pair.
     pub allowance: u64,
     /// Bytes of the host.
@@ -174,6 +185,8 @@ pub struct Pair {
     pub last: u64,
     /// The limit that userspace was asked to raise.
     pub asked: u64,
+    /// The same of the other one.
+    pub asked_up: u64,
     /// The request on its way. Its first field is userspace's.
     pub carried: Carried,
     /// The host that it was routed by, in lower case.
@@ -182,7 +195,7 @@ pub struct Pair {
     pub answer: [u8; ANSWER_MAX],
 }
 
-const _: () = assert!(size_of::<Pair>() == 12 * 8 + size_of::<Carried>() + HOST_MAX + ANSWER_MAX);
+const _: () = assert!(size_of::<Pair>() == 14 * 8 + size_of::<Carried>() + HOST_MAX + ANSWER_MAX);
 
 /// Which of its pair's sockets one is, and where the pair is: the value of the map of flows, by cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,10 +276,19 @@ const _: () = assert!(size_of::<Carried>() == 16 + 3 * 8 + 4 * 4 + HEAD_MAX);
 mod tests {
     use super::*;
 
-    const PHASES: [Phase; 7] =
-        [Phase::Free, Phase::Local, Phase::Idle, Phase::Busy, Phase::Body, Phase::Pending, Phase::Broken];
-    const STEPS: [Step; 12] = [
+    const PHASES: [Phase; 8] = [
+        Phase::Free,
+        Phase::Local,
+        Phase::Idle,
+        Phase::Busy,
+        Phase::Body,
+        Phase::Pending,
+        Phase::Broken,
+        Phase::Open,
+    ];
+    const STEPS: [Step; 13] = [
         Step::Resume,
+        Step::Open,
         Step::Arm,
         Step::Request,
         Step::Refuse,
@@ -292,6 +314,10 @@ mod tests {
     fn each_edge_leads_where_the_figure_says_and_there_is_no_other() {
         let edges = [
             (Phase::Local, Step::Arm, Phase::Idle),
+            (Phase::Local, Step::Open, Phase::Open),
+            (Phase::Open, Step::Refuse, Phase::Local),
+            (Phase::Open, Step::Take, Phase::Local),
+            (Phase::Open, Step::Stop, Phase::Open),
             (Phase::Idle, Step::Request, Phase::Busy),
             (Phase::Idle, Step::Refuse, Phase::Local),
             (Phase::Idle, Step::Take, Phase::Local),

@@ -76,6 +76,7 @@ fn sockmap_verdict(ctx: SkBuffContext) -> Verdict {
         (Phase::Idle, false) => request(&ctx, pair, word, len),
         (Phase::Busy, true) => answer(&ctx, pair, len),
         (Phase::Body, true) => body(&ctx, pair, len),
+        (Phase::Open, is_down) => carry(&ctx, pair, is_down, len),
         (Phase::Idle, true) => hand_over(pair, Step::Refuse),
         _ => {
             // Where userspace has armed the pair since its word was read, it does not know of these bytes.
@@ -155,6 +156,26 @@ fn body(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Verdict {
     pair.left -= u64::from(len);
     if pair.left == 0 {
         finish(pair);
+    }
+    SK_PASS
+}
+
+/// Bytes of a tunnel: they go on as far as there is room for them at the other end.
+#[inline(always)]
+fn carry(ctx: &SkBuffContext, pair: &mut Pair, is_down: bool, len: u32) -> Verdict {
+    let (count, limit) = if is_down { (pair.down, pair.limit) } else { (pair.up, pair.limit_up) };
+    let target = if is_down { pair.client } else { pair.upstream };
+    if count + u64::from(len) > limit || !redirect(ctx, target) {
+        return hand_over(pair, Step::Refuse);
+    }
+    if is_down {
+        count_down(pair, len);
+        return SK_PASS;
+    }
+    pair.up += u64::from(len);
+    if pair.up + u64::from(pair.margin) > pair.limit_up && pair.asked_up != pair.limit_up {
+        pair.asked_up = pair.limit_up;
+        wake(pair);
     }
     SK_PASS
 }

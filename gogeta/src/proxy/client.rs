@@ -18,6 +18,7 @@ use super::vitals::{Deadline, Vitals};
 use super::worker::Worker;
 use crate::config::Timeouts;
 use crate::routes::model::Upstream;
+use crate::splice::Name;
 
 /// An upstream's connection that is a client's own.
 #[derive(Debug)]
@@ -81,6 +82,8 @@ pub struct Client {
     pub tunnel: RefCell<Option<Tunnel>>,
     /// What its request was routed by, where the kernel may carry others like it.
     pub tenancy: RefCell<Option<Arc<Tenancy>>>,
+    /// What a tunnel that its request opens is, where the kernel may carry it.
+    pub tunnel_name: RefCell<Option<Name>>,
     /// The connection that its last request took, to be parked with.
     pub offer: RefCell<Option<Box<UpstreamConnection>>>,
     /// The connection that it was parked with.
@@ -117,6 +120,7 @@ impl Client {
             interims: Interims::default(),
             tunnel: RefCell::default(),
             tenancy: RefCell::default(),
+            tunnel_name: RefCell::default(),
             offer: RefCell::default(),
             pinned: RefCell::default(),
         })
@@ -154,6 +158,7 @@ impl Client {
         }
         self.heads.set(self.heads.get() + 1);
         self.tenancy.replace(None);
+        self.tunnel_name.replace(None);
         self.busy.set(true);
         self.handling.set(true);
         self.received.set(0);

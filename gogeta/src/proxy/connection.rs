@@ -93,8 +93,8 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
     let tunnel = client.tunnel.borrow_mut().take();
     match end {
         End::Finished(Ok(())) => {
-            if let Some(mut tunnel) = tunnel {
-                carry(&client, socket, parts.read_buf, &mut tunnel).await;
+            if let Some(tunnel) = tunnel {
+                carry(&client, socket, parts.read_buf, tunnel).await;
                 return;
             }
         }
@@ -147,10 +147,12 @@ fn drain(worker: &Worker, client: &Client) {
 }
 
 /// Carries a tunnel to its end.
-async fn carry(client: &Client, socket: Downstream, early: bytes::Bytes, tunnel: &mut upgrade::Tunnel) {
+async fn carry(client: &Client, socket: Downstream, early: bytes::Bytes, tunnel: upgrade::Tunnel) {
+    let upgrade::Tunnel { transport, early: theirs, mut record } = tunnel;
+    let mut ahead = 0;
     let before = (client.bytes.0.get(), client.bytes.1.get());
     let outcome = {
-        let mut relay = std::pin::pin!(upgrade::relay(socket, early, tunnel));
+        let mut relay = std::pin::pin!(upgrade::relay(socket, [early, theirs], transport, &mut ahead));
         std::future::poll_fn(|cx| {
             client.vitals.watch(cx.waker());
             match client.vitals.passed() {
@@ -160,10 +162,10 @@ async fn carry(client: &Client, socket: Downstream, early: bytes::Bytes, tunnel:
         })
         .await
     };
-    let up = tunnel.ahead + client.bytes.0.get() - before.0;
+    let up = ahead + client.bytes.0.get() - before.0;
     let down = client.bytes.1.get() - before.1;
     client.received.set(up);
-    if let Some(record) = &mut tunnel.record {
+    if let Some(record) = &mut record {
         record.sent = down;
     }
     match outcome {

@@ -10,8 +10,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::client::Client;
+use super::conduit::{Conduit, Passage};
 use super::gate::{Gate, Verdict};
 use super::parking::{Left, Parkable, Returned};
+use super::transport::Transport;
 use super::vitals::Deadline;
 use super::worker::Worker;
 use crate::config::Timeouts;
@@ -49,6 +51,19 @@ impl Downstream {
         self.client.vitals.set(Deadline::Tunnel, self.timeouts.tunnel_idle);
         let early = std::mem::take(&mut self.held).into();
         (self, early)
+    }
+
+    /// A tunnel that the kernel may carry, with that upstream; either both or none are left.
+    ///
+    /// # Errors
+    ///
+    /// The two, where it may not.
+    pub fn into_conduit(self, upstream: Transport) -> Result<Conduit, Box<(Self, Transport)>> {
+        let engine = self.worker.shared.splice.as_ref().map(|splice| splice.engine.clone());
+        let name = self.client.tunnel_name.take().filter(|_| upstream.socket().is_some());
+        let Some((engine, name)) = engine.zip(name) else { return Err(Box::new((self, upstream))) };
+        let passage = Passage { name, idle: self.timeouts.tunnel_idle };
+        Ok(Conduit::new((engine, passage), self.client, self.timeouts, self.stream, upstream))
     }
 
     /// From now on bytes are only read to be thrown away.

@@ -20,6 +20,7 @@
 //! record      counted and logged
 //! error_page  where something went wrong: served, logged, counted
 //! upgrade     after a 101, or a CONNECT (connect: to whom): a tunnel
+//!   conduit     one that the kernel carries while it can
 //! ```
 //!
 //! Nothing of a request leaves its worker's thread, so nothing on its way is locked or atomic but the route
@@ -28,6 +29,7 @@
 pub mod body;
 pub mod budget;
 pub mod client;
+pub mod conduit;
 pub mod connect;
 pub mod connection;
 pub mod copy;

@@ -105,6 +105,14 @@ impl Parkable {
         }
     }
 
+    /// The bare socket, and its seat, where it has one; none while the kernel has it.
+    pub fn into_parts(mut self) -> Option<(Socket, Option<Seat>)> {
+        match std::mem::replace(&mut self.state, State::Gone) {
+            State::Awake(socket) => Some((socket, self.seat.take())),
+            State::Parked(_) | State::Gone => None,
+        }
+    }
+
     /// Parks it with that connection. Where that cannot be, what is left of the connection is given back, and who
     /// waits for the socket has to ask it anew.
     ///

@@ -248,7 +248,7 @@ async fn switch(
     response.headers.insert(UPGRADE, protocol);
     response.version = Version::HTTP_11;
     let (transport, early) = answer.connection.into_transport().await;
-    *client.tunnel.borrow_mut() = Some(Tunnel { transport, early, ahead: 0, record: None });
+    *client.tunnel.borrow_mut() = Some(Tunnel { transport, early, record: None });
     Ok(Response::from_parts(response, Body::empty()))
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use gogeta_common::guard::grammar::FIELDS_MAX;
 use gogeta_common::guard::{HEAD_MAX, Method};
 use gogeta_common::pair::Carried;
-use http::header::HOST;
+use http::header::{HOST, UPGRADE};
 
 use super::client::Client;
 use super::forward::Inbound;
@@ -77,7 +77,8 @@ impl Tenancy {
 }
 
 /// Notes what a request is routed by, if the kernel may carry others like it: those that the guard lets pass must
-/// come out as userspace would send them, but for what the engine's documentation says of added fields.
+/// come out as userspace would send them, but for what the engine's documentation says of added fields. A tunnel that
+/// it opens is only bytes.
 pub fn settle(
     worker: &Worker,
     client: &Client,
@@ -88,14 +89,21 @@ pub fn settle(
     if worker.shared.splice.is_none() || client.is_old.get() || upstream.tls.is_some() {
         return;
     }
-    if upstream.strikes.is_out(worker.ward.now()) {
-        return;
-    }
     let config = worker.config();
     let said = splice::both(
         domain.and_then(|domain| domain.config.splice.as_ref()),
         instance.config.splice.as_ref(),
     );
+    if config.splice.mode_for(said) != SpliceMode::Sockmap {
+        return;
+    }
+    if request.method() == http::Method::CONNECT || request.headers().contains_key(UPGRADE) {
+        let (host, upstream) = (name.to_owned(), upstream.location.to_string());
+        client.tunnel_name.replace(Some(Name { client: client.address, host, upstream }));
+    }
+    if upstream.strikes.is_out(worker.ward.now()) {
+        return;
+    }
     let insists = config.force_ssl || domain.is_some_and(|domain| domain.config.force_ssl == Some(true));
     // What each request would get, and the kernel does not add.
     let adds = config.url_header.is_some() || config.headers.request_id || config.headers.via_response;
@@ -103,7 +111,7 @@ pub fn settle(
     let (limits, answers) = (&config.limits, &config.response_limits);
     let is_strict = limits.head.min(limits.target).min(answers.head) < HEAD_MAX
         || limits.fields.min(answers.fields) < usize::from(FIELDS_MAX);
-    if config.splice.mode_for(said) != SpliceMode::Sockmap || insists || adds || is_strict {
+    if insists || adds || is_strict {
         return;
     }
     let Some(field) = request.headers().get(HOST).filter(|_| request.uri().authority().is_none()) else {

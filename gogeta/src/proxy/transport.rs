@@ -113,6 +113,14 @@ impl Transport {
         Self { stream: Stream::Plain(socket), lost: None }
     }
 
+    /// The same, to look at.
+    pub fn socket(&self) -> Option<&Socket> {
+        match &self.stream {
+            Stream::Plain(socket) if self.lost.is_none() => Some(socket),
+            _ => None,
+        }
+    }
+
     /// Its socket, where it is without TLS and can be written to.
     pub fn into_socket(self) -> Option<Socket> {
         match self.stream {

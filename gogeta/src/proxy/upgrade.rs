@@ -26,8 +26,6 @@ pub struct Tunnel {
     pub transport: Transport,
     /// What it sent right behind its 101.
     pub early: Bytes,
-    /// How many bytes the client sent before it was a tunnel.
-    pub ahead: u64,
     /// The record of the request that opened the tunnel.
     pub record: Option<Record>,
 }
@@ -56,7 +54,7 @@ pub async fn open(
         },
     };
     record.answered(upstream, retries);
-    *client.tunnel.borrow_mut() = Some(Tunnel { transport, early: Bytes::new(), ahead: 0, record: None });
+    *client.tunnel.borrow_mut() = Some(Tunnel { transport, early: Bytes::new(), record: None });
     Ok(Response::new(Body::empty()))
 }
 
@@ -68,20 +66,33 @@ pub fn agrees(asked: &HeaderValue, response: &HeaderMap) -> bool {
     offered.next().is_none() && first.is_some() && first == name(asked)
 }
 
-/// Carries bytes both ways until both sides have ended; each half closes by itself.
+/// Carries bytes both ways until both sides have ended; each half closes by itself. First of all go those that either
+/// side has sent before it was a tunnel; `ahead` counts the client's.
 ///
 /// # Errors
 ///
 /// What broke either connection.
-pub async fn relay(client: Downstream, early: Bytes, tunnel: &mut Tunnel) -> std::io::Result<()> {
+pub async fn relay(
+    client: Downstream,
+    early: [Bytes; 2],
+    mut upstream: Transport,
+    ahead: &mut u64,
+) -> std::io::Result<()> {
     let (mut client, held) = client.into_tunnel();
-    tunnel.ahead = (early.len() + held.len()) as u64;
-    client.write_all(&tunnel.early).await?;
-    tunnel.transport.write_all(&early).await?;
-    tunnel.transport.write_all(&held).await?;
-    tokio::io::copy_bidirectional_with_sizes(&mut client, &mut tunnel.transport, 16 << 10, 16 << 10)
-        .await
-        .map(drop)
+    let [ours, theirs] = early;
+    *ahead = (ours.len() + held.len()) as u64;
+    client.write_all(&theirs).await?;
+    upstream.write_all(&ours).await?;
+    upstream.write_all(&held).await?;
+    match client.into_conduit(upstream) {
+        Ok(conduit) => conduit.await,
+        Err(both) => {
+            let (mut client, mut upstream) = *both;
+            tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, 16 << 10, 16 << 10)
+                .await
+                .map(drop)
+        }
+    }
 }
 
 #[cfg(test)]

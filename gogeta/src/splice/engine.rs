@@ -339,9 +339,9 @@ impl Engine {
             let quiet = now.saturating_sub(self.program.pairs.read(slot, Number::Last));
             let quiet = Duration::from_nanos(quiet);
             match phase {
-                Phase::Idle if tenant.goes_on(quiet) => {}
+                Phase::Idle | Phase::Open if tenant.goes_on(quiet) => {}
                 Phase::Busy | Phase::Body if tenant.is_patient(quiet) => {}
-                Phase::Idle => self.recall(slot),
+                Phase::Idle | Phase::Open => self.recall(slot),
                 Phase::Busy => {
                     self.step(slot, Step::Answer);
                     self.wake(slot);

@@ -25,3 +25,5 @@ mod rules;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tunnels;

@@ -56,6 +56,10 @@ struct Upstream {
     cookie: u64,
     /// What had been carried to the client when it came.
     down: u64,
+    /// What had been carried to upstreams.
+    up: u64,
+    /// As `extra` of the client; none where that could not be told.
+    extra: Option<u64>,
 }
 
 /// Why a pair is not parked. It stays userspace's, and nothing is lost.
@@ -108,13 +112,7 @@ impl Seat {
     /// [`Unfit`], also where no seat is free.
     pub fn take(engine: &Arc<Engine>, client: BorrowedFd<'_>, ledger: Ledger) -> Result<Self, Unfit> {
         let cookie = socket::cookie(client)?;
-        // An acknowledgement in between makes a sum too small, so the largest of several is right.
-        let mut sum = 0;
-        for _ in 0..3 {
-            let progress = socket::progress(client)?;
-            sum = sum.max(progress.acked + progress.unacked);
-        }
-        let extra = sum.checked_sub(ledger.written).filter(|extra| *extra <= 1).ok_or(Unfit::Unquiet)?;
+        let extra = extra(client, ledger)?.ok_or(Unfit::Unquiet)?;
         is_all_read(client, ledger)?;
         let slot = engine.seat(cookie).ok_or_else(|| {
             engine.counts.unfit.fetch_add(1, Ordering::Relaxed);
@@ -152,21 +150,52 @@ impl Seat {
         terms: &Terms<'_>,
         waker: &Waker,
     ) -> Result<(), Unfit> {
-        if self.engine.is_closed() {
-            return Err(Unfit::Closed);
-        }
         if terms.host.len() > HOST_MAX {
             return Err(Unfit::Host);
+        }
+        self.hand_over(client, upstream, terms, Step::Arm, waker)
+    }
+
+    /// The same for a tunnel: whatever comes on either socket goes to the other one.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`]; the pair is userspace's then, as before.
+    pub fn open(
+        &mut self,
+        client: (BorrowedFd<'_>, Ledger),
+        upstream: (BorrowedFd<'_>, Ledger),
+        tenant: Arc<dyn Tenant>,
+        waker: &Waker,
+    ) -> Result<(), Unfit> {
+        let terms = Terms { host: &[], requests: 0, tenant };
+        self.hand_over(client, upstream, &terms, Step::Open, waker)
+    }
+
+    fn hand_over(
+        &mut self,
+        client: (BorrowedFd<'_>, Ledger),
+        upstream: (BorrowedFd<'_>, Ledger),
+        terms: &Terms<'_>,
+        step: Step,
+        waker: &Waker,
+    ) -> Result<(), Unfit> {
+        if self.engine.is_closed() {
+            return Err(Unfit::Closed);
         }
         if !self.is_drained(client.0, client.1)? {
             return Err(Unfit::Unquiet);
         }
         self.join(upstream)?;
         self.before = self.number(Number::Requests);
+        if step == Step::Open && !self.is_upstream_drained(upstream.0, upstream.1)? {
+            return Err(Unfit::Unquiet);
+        }
         let (pairs, slot) = (&self.engine.program.pairs, self.slot);
         let armed = Armed {
             upstream: self.upstream.map_or(0, |upstream| upstream.cookie),
             limit: self.limit(client)?,
+            limit_up: self.limit_up(upstream)?,
             allowance: self.number(Number::Requests) + terms.requests,
             margin: WINDOW / 2,
             now: engine::now(),
@@ -182,7 +211,7 @@ impl Seat {
             if !self.is_read(client, upstream)? {
                 return Err(Unfit::Unquiet);
             }
-            let armed = seen.after(Step::Arm).filter(|armed| pairs.swap(slot, seen, *armed));
+            let armed = seen.after(step).filter(|armed| pairs.swap(slot, seen, *armed));
             armed.map(|_| ()).ok_or(Unfit::Unquiet)
         });
         match outcome {
@@ -205,6 +234,15 @@ impl Seat {
         Ok(down + u64::from(WINDOW))
     }
 
+    /// The same of the upstream.
+    fn limit_up(&self, (socket, ledger): (BorrowedFd<'_>, Ledger)) -> io::Result<u64> {
+        let acked = socket::progress(socket)?.acked;
+        let before = self.upstream.map_or(0, |upstream| upstream.up);
+        let extra = self.upstream.and_then(|upstream| upstream.extra).unwrap_or_default();
+        let up = before + acked.saturating_sub(extra + ledger.written);
+        Ok(up + u64::from(WINDOW))
+    }
+
     /// Makes this socket the other one of the pair, if it is not yet.
     fn join(&mut self, (upstream, ledger): (BorrowedFd<'_>, Ledger)) -> Result<(), Unfit> {
         let cookie = socket::cookie(upstream)?;
@@ -213,8 +251,10 @@ impl Seat {
         }
         self.part();
         is_all_read(upstream, ledger)?;
+        let extra = extra(upstream, ledger)?;
         self.engine.program.enter(upstream, cookie, Flow::upstream(self.slot))?;
-        self.upstream = Some(Upstream { cookie, down: self.number(Number::Down) });
+        let (down, up) = (self.number(Number::Down), self.number(Number::Up));
+        self.upstream = Some(Upstream { cookie, down, up, extra });
         Ok(())
     }
 
@@ -248,14 +288,56 @@ impl Seat {
             && hung_up(socket).is_empty()
     }
 
-    /// Whether all that the kernel carried to the client has got into its socket, so that userspace may write.
+    /// Whether all that the kernel carried to the client has got into its socket, so that userspace may write. Of a
+    /// broken one nothing is waited for.
     ///
     /// # Errors
     ///
     /// The kernel's.
     pub fn is_drained(&self, client: BorrowedFd<'_>, ledger: Ledger) -> io::Result<bool> {
         let progress = socket::progress(client)?;
-        Ok(progress.acked + progress.unacked >= self.extra + ledger.written + self.number(Number::Down))
+        let carried = self.extra + ledger.written + self.number(Number::Down);
+        Ok(progress.acked + progress.unacked >= carried || is_broken(client))
+    }
+
+    /// The same of what it carried to the upstream; false where that cannot be told.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn is_upstream_drained(&self, socket: BorrowedFd<'_>, ledger: Ledger) -> io::Result<bool> {
+        let Some(Upstream { up, extra: Some(extra), .. }) = self.upstream else { return Ok(false) };
+        let progress = socket::progress(socket)?;
+        let carried = extra + ledger.written + self.number(Number::Up) - up;
+        Ok(progress.acked + progress.unacked >= carried || is_broken(socket))
+    }
+
+    /// Whether nothing is under way, so that a tunnel may be opened: neither side has ended, all that either socket
+    /// has received was read or carried, and all that was carried is in the sockets.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn is_quiet(
+        &self,
+        client: (BorrowedFd<'_>, Ledger),
+        upstream: (BorrowedFd<'_>, Ledger),
+    ) -> io::Result<bool> {
+        // A socket that was put back into the runtime says nothing for a moment, not even that it is broken.
+        if self.engine.is_closed() || !(hung_up(client.0) | hung_up(upstream.0)).is_empty() {
+            return Ok(false);
+        }
+        let is_joined =
+            self.upstream.is_some_and(|known| socket::cookie(upstream.0).is_ok_and(|it| it == known.cookie));
+        // One that was not in a pair yet is looked at when it comes into one.
+        let is_upstream_quiet = !is_joined || self.is_upstream_drained(upstream.0, upstream.1)?;
+        let is_read = if is_joined { self.is_read(client, upstream)? } else { true };
+        Ok(is_read && is_upstream_quiet && self.is_drained(client.0, client.1)?)
+    }
+
+    /// Bytes that were carried to the upstream, and to the client, since the seat was taken.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.number(Number::Up), self.number(Number::Down))
     }
 
     /// Requests that were carried since it was parked.
@@ -283,6 +365,9 @@ impl Seat {
         if let Ok(limit) = self.limit((client, ledger)) {
             self.engine.program.pairs.raise(self.slot, limit);
         }
+        if let Ok(limit) = self.limit_up(upstream) {
+            self.engine.program.pairs.raise_up(self.slot, limit);
+        }
         loop {
             let word = self.engine.program.pairs.load(self.slot);
             let (mine, theirs) = (hung_up(client), hung_up(upstream.0));
@@ -298,7 +383,7 @@ impl Seat {
                     self.engine.step(self.slot, Step::Resume);
                     return Some((Back::Cut, Reason::Cut));
                 }
-                Phase::Idle => {
+                Phase::Idle | Phase::Open => {
                     let closed = !(mine | theirs).is_empty();
                     if !closed && !word.is_stopped() {
                         return None;
@@ -358,9 +443,26 @@ impl Drop for Seat {
     }
 }
 
+/// What a socket's `acked + unacked` is beyond what was written, of one that the kernel has carried nothing to yet:
+/// a SYN may count, nothing else.
+fn extra(socket: BorrowedFd<'_>, ledger: Ledger) -> io::Result<Option<u64>> {
+    // An acknowledgement in between makes a sum too small, so the largest of several is right.
+    let mut sum = 0;
+    for _ in 0..3 {
+        let progress = socket::progress(socket)?;
+        sum = sum.max(progress.acked + progress.unacked);
+    }
+    Ok(sum.checked_sub(ledger.written).filter(|extra| *extra <= 1))
+}
+
 /// Whether all that a socket has received was read, of one that the kernel has carried nothing of yet.
 fn is_all_read(socket: BorrowedFd<'_>, ledger: Ledger) -> Result<(), Unfit> {
     if socket::progress(socket)?.received == ledger.read { Ok(()) } else { Err(Unfit::Unquiet) }
+}
+
+/// Whether nothing can be sent by a socket any more.
+fn is_broken(socket: BorrowedFd<'_>) -> bool {
+    hung_up(socket).intersects(PollFlags::HUP | PollFlags::ERR)
 }
 
 /// How far a socket is closed: by its other side, or in all.

@@ -108,6 +108,11 @@ impl Four {
         seat.park(sockets.0, sockets.1, &terms, Waker::noop())
     }
 
+    pub(super) fn open(&self, seat: &mut Seat, ledgers: (Ledger, Ledger)) -> Result<(), Unfit> {
+        let sockets = ((self.ours.as_fd(), ledgers.0), (self.theirs.as_fd(), ledgers.1));
+        seat.open(sockets.0, sockets.1, Arc::new(Nobody), Waker::noop())
+    }
+
     pub(super) fn seat(&self, engine: &Arc<Engine>) -> Seat {
         Seat::take(engine, self.ours.as_fd(), Ledger::default()).unwrap()
     }

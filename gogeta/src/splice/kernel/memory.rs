@@ -104,6 +104,13 @@ impl Pairs {
         unsafe { field.write_volatile(limit) };
     }
 
+    /// Lets more bytes of a tunnel go to the upstream.
+    pub fn raise_up(&self, slot: u32, limit: u64) {
+        let field = field!(self, slot, limit_up);
+        // SAFETY: as above.
+        unsafe { field.write_volatile(limit) };
+    }
+
     /// The head of the request on its way; to be read while the pair is userspace's.
     pub fn head(&self, slot: u32) -> Vec<u8> {
         let (length, head) = (field!(self, slot, carried.head_len), field!(self, slot, carried.head));
@@ -136,6 +143,7 @@ impl Pairs {
         unsafe {
             (*pair).upstream = terms.upstream;
             (*pair).limit = terms.limit;
+            (*pair).limit_up = terms.limit_up;
             (*pair).allowance = terms.allowance;
             (*pair).last = terms.now;
             (*pair).margin = terms.margin;
@@ -152,6 +160,8 @@ pub struct Armed<'a> {
     pub upstream: u64,
     /// See [`Pair::limit`].
     pub limit: u64,
+    /// See [`Pair::limit_up`].
+    pub limit_up: u64,
     /// See [`Pair::last`], which begins here.
     pub now: u64,
     /// See [`Pair::allowance`].
