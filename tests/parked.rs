@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use super::support::backend::{Backend, Peer, service};
+use tokio::net::TcpSocket;
+
+use super::support::backend::{Backend, Peer, ok, service};
 use super::support::client::{Client, get};
 use super::support::gogeta::Gogeta;
 use super::support::parking::{carried, parked, parking, parking_with};
 use super::support::truth::metric;
-use super::support::wait::until;
+use super::support::wait::{until, within};
 
 /// Answers each request with its own target and method, by a simple response.
 async fn mirror(mut peer: Peer) {
@@ -284,4 +286,30 @@ async fn a_kernel_that_carries_leaves_userspace_alone() {
     let woken = switches() - before;
     assert!(woken <= 2 * ticks + 20, "{woken} times for 1000 requests");
     assert_eq!(carried(&gogeta).await, 1000.0);
+}
+
+#[tokio::test]
+async fn a_client_that_resets_before_it_has_all_that_the_kernel_carried_is_gone_at_once() {
+    let large = ok(&"x".repeat(300_000));
+    let web = Backend::replying(&large).await;
+    let Some(gogeta) = parking(&service("a.test", &[web.port])).await else { return };
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("SO_RCVBUF");
+    let mut client = Client::new(socket.connect(gogeta.proxy).await.expect("a connection"));
+    client.get("a.test", "/").await;
+    parked(&gogeta, 1.0).await;
+    let request = "GET /unread HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    client.send(request).await;
+    until("it is carried", async || {
+        let bytes = metric(&gogeta, "gogeta_splice_bytes_total{direction=\"to_client\"}").await;
+        (bytes == large.len() as f64).then_some(())
+    })
+    .await;
+    // Both are more than may be under way: this one is userspace's, and waits until the other has got out.
+    client.send(request).await;
+    web.seen(3).await;
+    parked(&gogeta, 0.0).await;
+    client.reset();
+    let open = async || metric(&gogeta, "gogeta_connections_open").await;
+    within(Duration::from_secs(1), "it is gone", async || (open().await == 0.0).then_some(())).await;
 }

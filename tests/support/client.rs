@@ -96,6 +96,12 @@ impl Client {
         self.writer.shutdown().await.expect("to end the own side");
     }
 
+    /// Ends the connection by a reset.
+    pub(crate) fn reset(self) {
+        let stream = self.reader.reunite(self.writer).expect("they belong together");
+        stream.set_zero_linger().expect("SO_LINGER");
+    }
+
     /// The next reply that is not an interim one, with its body.
     pub(crate) async fn reply(&mut self) -> Reply {
         self.try_reply().await.unwrap_or_else(|error| panic!("no reply: {error}"))

@@ -288,16 +288,19 @@ impl Seat {
             && hung_up(socket).is_empty()
     }
 
-    /// Whether all that the kernel carried to the client has got into its socket, so that userspace may write. Of a
-    /// broken one nothing is waited for.
+    /// Whether all that the kernel carried to the client has got into its socket, so that userspace may write.
     ///
     /// # Errors
     ///
-    /// The kernel's.
+    /// The kernel's, and where the socket is closed before: the rest will never get there.
     pub fn is_drained(&self, client: BorrowedFd<'_>, ledger: Ledger) -> io::Result<bool> {
+        // Looked at first: what got there before a close counts.
+        let gone = hung_up(client).intersects(PollFlags::HUP | PollFlags::ERR);
         let progress = socket::progress(client)?;
-        let carried = self.extra + ledger.written + self.number(Number::Down);
-        Ok(progress.acked + progress.unacked >= carried || is_broken(client))
+        if progress.acked + progress.unacked >= self.extra + ledger.written + self.number(Number::Down) {
+            return Ok(true);
+        }
+        if gone { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(false) }
     }
 
     /// The same of what it carried to the upstream; false where that cannot be told.
