@@ -8,17 +8,17 @@ mod requests;
 
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use self::message::{Message, Reading, latin};
-use self::requests::{Random, break_it, valid};
+use self::requests::{break_it, valid};
 use crate::support::backend::{Backend, Peer, service};
 use crate::support::client::Client;
 use crate::support::etcd::skip;
 use crate::support::gogeta::Gogeta;
+use crate::support::random::{Random, number, seed};
 
 const H11: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/differential/h11_reads.py");
 const DOMAINS: [&str; 4] = ["alpha.test", "bravo.test", "gamma.test", "delta.test"];
@@ -30,11 +30,7 @@ async fn what_is_forwarded_is_what_was_meant() {
     let Some(python) = python_with_h11().await else {
         return skip("there is no python3 with h11 (Debian: python3-h11)");
     };
-    let seed = number("SEED").unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
-        now.as_millis() as u64
-    });
-    println!("GOGETA_TEST_SEED={seed}");
+    let seed = seed();
     let count = number("COUNT").map_or(10_000, |count| count as usize);
 
     let mut origins = Vec::new();
@@ -65,10 +61,6 @@ async fn what_is_forwarded_is_what_was_meant() {
     for ((exchange, sent), forwarded) in exchanges.iter().zip(&sent).zip(&forwarded) {
         exchange.agrees(sent, forwarded);
     }
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(format!("GOGETA_TEST_{name}")).ok().map(|text| text.parse().expect("a number"))
 }
 
 /// An origin that keeps the bytes of each request.

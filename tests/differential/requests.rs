@@ -1,38 +1,7 @@
 //! Requests that nobody thought of: valid ones of all kinds, and such as are slightly broken.
 
 use super::message::{Message, latin};
-
-/// Numbers that look random, and are the same for the same seed (splitmix64).
-#[derive(Debug, Clone)]
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `end`.
-    pub(super) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end as u64).expect("it is below")
-    }
-
-    /// True once in so many times.
-    pub(super) fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-
-    /// One of them.
-    pub(super) fn of<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
-        all[self.below(all.len())]
-    }
-
-    fn text(&mut self, alphabet: &[u8], length: usize) -> Vec<u8> {
-        (0..length).map(|_| alphabet[self.below(alphabet.len())]).collect()
-    }
-}
+use crate::support::random::Random;
 
 const TOKEN: &[u8] = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 /// RFC 3986: what a path has, besides `%` and slashes.
@@ -118,13 +87,13 @@ fn target(random: &mut Random) -> String {
             1 => target += random.of(&["/../", "/./", "//", ";p=1", "*"]),
             _ => {
                 let length = 1 + random.below(8);
-                target += &latin(&random.text(PATH, length));
+                target += &latin(&text(random, PATH, length));
             }
         }
     }
     if random.once_in(3) {
         let length = random.below(12);
-        target += &format!("?{}", latin(&random.text(b"abc123=&/?:@+!$'", length)));
+        target += &format!("?{}", latin(&text(random, b"abc123=&/?:@+!$'", length)));
     }
     target
 }
@@ -133,7 +102,7 @@ fn field(random: &mut Random) -> (Vec<u8>, Vec<u8>) {
     let name = match random.below(3) {
         0 => {
             let length = 1 + random.below(20);
-            random.text(TOKEN, length)
+            text(random, TOKEN, length)
         }
         _ => random.of(&["Accept", "Cookie", "X-Repeated", "x-repeated", "Referer", "X"]).as_bytes().to_vec(),
     };
@@ -300,3 +269,7 @@ const NASTY: [&str; 26] = [
     "No colon",
     "",
 ];
+
+fn text(random: &mut Random, alphabet: &[u8], length: usize) -> Vec<u8> {
+    (0..length).map(|_| alphabet[random.below(alphabet.len())]).collect()
+}

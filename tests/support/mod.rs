@@ -9,5 +9,6 @@ pub(crate) mod link;
 pub(crate) mod netns;
 pub(crate) mod origin;
 pub(crate) mod parking;
+pub(crate) mod random;
 pub(crate) mod truth;
 pub(crate) mod wait;
