@@ -153,6 +153,11 @@ impl Backend {
         self.memory.requests.lock().expect("the requests").clone()
     }
 
+    /// Forgets the requests so far: for many.
+    pub(crate) fn forget(&self) {
+        self.memory.requests.lock().expect("the requests").clear();
+    }
+
     /// The only request so far.
     pub(crate) fn request(&self) -> Seen {
         let mut requests = self.requests();
