@@ -138,7 +138,7 @@ async fn no_thread_has_a_capability_while_pairs_are_parked_and_all_goes_on() {
     let profile = builder.file("cpu.pb", "");
     let builder = builder.arg("--template-dir").arg(page.parent().expect("a folder"));
     let builder = builder.arg("--access-log").arg(&log).arg("--cpu-profile").arg(&profile);
-    let gogeta = builder.args(["--splice", "sockmap"]).start().await;
+    let mut gogeta = builder.args(["--splice", "sockmap", "--log", "gogeta=debug"]).start().await;
     has_no_privileges(&gogeta);
     assert_eq!(of_threads(&gogeta, "CapBnd"), BTreeSet::from(["0000000000000000".to_owned()]));
     assert_eq!(metric(&gogeta, "gogeta_splice_parked_total").await, 0.0, "the trial does not count");
@@ -168,6 +168,10 @@ async fn no_thread_has_a_capability_while_pairs_are_parked_and_all_goes_on() {
     gogeta.signal(Signal::USR2);
     gogeta.log_has("the CPU profile is written").await;
     has_no_privileges(&gogeta);
+
+    gogeta.signal(Signal::TERM);
+    assert!(gogeta.wait().await.success());
+    assert_eq!(gogeta.lines_with("cannot"), Vec::<String>::new(), "nor misses it at the end");
 }
 
 #[tokio::test]

@@ -14,6 +14,9 @@ pub mod pair;
 /// It is a symbol in the eBPF object: userspace finds the program by this name.
 pub const PROBE_PROGRAM: &str = "gogeta_probe";
 
+/// The name of the filter for listeners that are about to close.
+pub const DOOR_PROGRAM: &str = "gogeta_door";
+
 /// The names of the sockmap engine's program and maps in the eBPF object.
 pub mod sockmap {
     /// The program that judges what comes on a parked socket.

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::Listen;
 use crate::inherited;
+use crate::splice::Engine;
 
 /// How many connections may wait to be accepted; the kernel's own limit applies too.
 pub const BACKLOG: usize = 4096;
@@ -210,7 +211,20 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 ///
 /// Not for an inherited socket: this is said of the socket and not of our descriptor, so whoever goes on with it
 /// would hear nobody any more.
-pub fn let_nobody_in(listener: &TcpListener) {
+///
+/// Newer kernels ask for `CAP_NET_ADMIN` before they take a filter for a TCP socket; one that is loaded they attach for
+/// anybody. So it is the engine's where there is one, for whose sake that capability was given up.
+pub fn let_nobody_in(listener: &TcpListener, engine: Option<&Engine>) {
+    let outcome = match engine {
+        Some(engine) => engine.let_nobody_in(listener.as_fd()),
+        None => filter_out(listener),
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "cannot keep new connections out of the queue");
+    }
+}
+
+fn filter_out(listener: &TcpListener) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         use socket2::SockFilter;
@@ -221,12 +235,13 @@ pub fn let_nobody_in(listener: &TcpListener) {
             SockFilter::new(0x06, 0, 0, 0),        // ret #0
             SockFilter::new(0x06, 0, 0, u32::MAX), // ret #-1
         ];
-        if let Err(error) = SockRef::from(listener).attach_filter(&program) {
-            tracing::debug!(%error, "cannot keep new connections out of the queue");
-        }
+        SockRef::from(listener).attach_filter(&program)
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = listener;
+    {
+        let _ = listener;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -245,14 +260,20 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn who_is_in_the_queue_stays_and_nobody_joins_it() {
         use std::time::Duration;
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let _early = std::net::TcpStream::connect(address).expect("a connection");
-        let_nobody_in(&listener);
-        assert!(std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)).is_err());
-        listener.accept().expect("the early one");
-        listener.set_nonblocking(true).expect("a listener");
-        assert!(listener.accept().is_err());
+        let engine = Engine::load(1, false).map(|(engine, _)| engine);
+        if let Err(why) = &engine {
+            assert!(std::env::var("GOGETA_TEST_REQUIRE").as_deref() != Ok("all"), "{why:?}");
+        }
+        for engine in [None, engine.ok()] {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let address = listener.local_addr().expect("an address");
+            let _early = std::net::TcpStream::connect(address).expect("a connection");
+            let_nobody_in(&listener, engine.as_deref());
+            assert!(std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)).is_err());
+            listener.accept().expect("the early one");
+            listener.set_nonblocking(true).expect("a listener");
+            assert!(listener.accept().is_err());
+        }
     }
 
     #[test]

@@ -229,7 +229,8 @@ impl Door {
     async fn empty(&self, listener: TcpListener, inherited: bool) -> io::Result<()> {
         let listener = listener.into_std()?;
         if !inherited {
-            let_nobody_in(&listener);
+            let engine = self.worker.shared.splice.as_ref().map(|splice| &*splice.engine);
+            let_nobody_in(&listener, engine);
         }
         let most = if inherited { BACKLOG } else { usize::MAX };
         for _ in 0..most {

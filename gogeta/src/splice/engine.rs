@@ -173,6 +173,16 @@ impl Engine {
         }
     }
 
+    /// Keeps new connections out of that listener's queue from now on: as the system does it for whoever has
+    /// `CAP_NET_ADMIN`, for the engine was loaded when that was ours.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn let_nobody_in(&self, listener: BorrowedFd<'_>) -> io::Result<()> {
+        self.program.let_nobody_in(listener)
+    }
+
     /// What is readable when a socket has hung up.
     pub(super) fn hangups(&self) -> BorrowedFd<'_> {
         self.hangups.as_fd()

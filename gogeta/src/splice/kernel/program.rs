@@ -7,10 +7,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aya::maps::{HashMap, Map, MapData, MapError, RingBuf, SockHash};
-use aya::programs::{ProgramError, SkSkb};
+use aya::programs::{ProgramError, SkSkb, SocketFilter};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use gogeta_common::pair::{Carried, Flow, Wake};
-use gogeta_common::sockmap;
+use gogeta_common::{DOOR_PROGRAM, sockmap};
 
 use super::memory::Pairs;
 
@@ -62,8 +62,8 @@ pub struct Program {
     flows: Mutex<HashMap<MapData, u64, u32>>,
     /// What userspace and kernel share of each pair.
     pub pairs: Pairs,
-    /// Holds the program and its attachment.
-    _ebpf: Ebpf,
+    /// Holds the programs, and the one's attachment.
+    ebpf: Ebpf,
 }
 
 impl std::fmt::Debug for Program {
@@ -99,8 +99,22 @@ impl Program {
             ebpf.program_mut(sockmap::PROGRAM).ok_or(Unavailable::Missing(sockmap::PROGRAM))?.try_into()?;
         program.load()?;
         program.attach(sockets.fd())?;
-        let this = Self { sockets: Mutex::new(sockets), flows: Mutex::new(flows), pairs, _ebpf: ebpf };
+        let door: &mut SocketFilter =
+            ebpf.program_mut(DOOR_PROGRAM).ok_or(Unavailable::Missing(DOOR_PROGRAM))?.try_into()?;
+        door.load()?;
+        let this = Self { sockets: Mutex::new(sockets), flows: Mutex::new(flows), pairs, ebpf };
         Ok((this, Events(events)))
+    }
+
+    /// Keeps new connections out of that listener's queue from now on.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn let_nobody_in(&self, listener: BorrowedFd<'_>) -> io::Result<()> {
+        let door = self.ebpf.program(DOOR_PROGRAM).map(<&SocketFilter>::try_from);
+        let Some(Ok(door)) = door else { return Err(io::ErrorKind::NotFound.into()) };
+        door.attach(listener).map_err(io::Error::other)
     }
 
     /// From now on the program sees what comes on this socket, of which the cookie is given.
