@@ -17,6 +17,7 @@ use super::transport::Transport;
 use super::vitals::Deadline;
 use super::worker::Worker;
 use crate::config::Timeouts;
+use crate::splice::Tenant as _;
 
 /// What may wait behind a request for another protocol until that is answered.
 const HELD: usize = 64 << 10;
@@ -97,7 +98,13 @@ impl Downstream {
         let Some((splice, tenancy)) = self.worker.shared.splice.as_ref().zip(tenancy) else { return Ok(()) };
         let Some(offer) = self.client.offer.take() else { return Ok(()) };
         match self.stream.park(&splice.engine, offer, &tenancy, cx)? {
-            None => self.client.vitals.clear(Deadline::Idle),
+            None => {
+                self.client.vitals.clear(Deadline::Idle);
+                // Routes may have changed since its request was routed, before there was a pair to be recalled.
+                if !tenancy.is_routed() {
+                    self.stream.recall();
+                }
+            }
             Some(Left::Whole(connection)) => self.worker.pool.put(connection),
             Some(Left::Pinned(pinned)) => {
                 self.client.pinned.replace(pinned);

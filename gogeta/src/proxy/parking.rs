@@ -97,6 +97,13 @@ impl Parkable {
         matches!(self.state, State::Parked(_))
     }
 
+    /// Wants it back from the kernel, at the end of the request that is on its way.
+    pub fn recall(&self) {
+        if let Some(seat) = &self.seat {
+            seat.recall();
+        }
+    }
+
     /// Closes by a reset.
     pub fn reset(self) {
         let mut this = self;
