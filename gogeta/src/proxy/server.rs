@@ -175,7 +175,9 @@ impl Start {
 
 impl Worker {
     /// Serves a client in a task of its own.
-    fn admit(self: &Rc<Self>, stream: TcpStream, address: SocketAddr, guest: Guest) {
+    async fn admit(self: &Rc<Self>, stream: TcpStream, address: SocketAddr, guest: Guest) {
+        // tokio polls all tasks to dump them, and a task that is spawned meanwhile is its panic. That poll ends here.
+        tokio::task::yield_now().await;
         let worker = self.clone();
         tokio::task::spawn_local(async move {
             connection::serve(worker, stream, address).await;
@@ -290,7 +292,7 @@ impl Door {
                 }
                 Err(error) => tracing::warn!(%error, client = %address, "cannot hand a connection over"),
             },
-            None => self.worker.admit(stream, address, guest),
+            None => self.worker.admit(stream, address, guest).await,
         }
     }
 }
@@ -313,7 +315,7 @@ async fn read_mail(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Comm
     while let Some(command) = mailbox.recv().await {
         match command {
             Command::Serve(stream, address, guest) => match TcpStream::from_std(stream) {
-                Ok(stream) => worker.admit(stream, address, guest),
+                Ok(stream) => worker.admit(stream, address, guest).await,
                 Err(error) => tracing::warn!(%error, client = %address, "cannot take a connection over"),
             },
             Command::Dump(reply) => {
