@@ -1,4 +1,4 @@
-//! What may pass, as lists to read: methods, paths, fields, sets of bytes. [`table`](super::table) makes automata
+//! What may pass, as lists to read: methods, paths, fields, sets of bytes. `table` makes automata
 //! of them.
 
 /// Fields that gogeta sets, strips or goes by, or that delimit a body: a request with one of them is userspace's.

@@ -3,7 +3,7 @@
 //! The kernel's programs and userspace's tests run this same code. Whatever it says no to is not wrong: userspace
 //! looks at it. What it says yes to, userspace would have passed on as it is, to the same place: RFC 9112 read even
 //! more strictly than by the strict gate of userspace, and nothing in it that gogeta sets, strips or goes by.
-//! What may be there is listed in [`grammar`]; [`table`] makes an automaton of it, at compile time.
+//! What may be there is listed in [`grammar`]; `table` makes an automaton of it, at compile time.
 //!
 //! What depends on gogeta's flags is not in here. A pair may be guarded only if the limits are not below
 //! [`HEAD_MAX`] for heads and targets and [`grammar::FIELDS_MAX`] for fields, and no flag makes gogeta look at, or
