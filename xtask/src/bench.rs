@@ -8,16 +8,24 @@ use crate::{command, tools, workspace};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What to measure
+    #[arg(default_value = "data-plane")]
     what: What,
-    /// A first look in a minute or two, which writes no results
+    /// A first look in a few minutes, which writes no results
     #[arg(long)]
     quick: bool,
+    /// Of the data plane, only rows with this in their title; writes no results
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum What {
+    /// Requests: gogeta beside its peers
+    DataPlane,
     /// Routes: loading them, and changes on their way from etcd to requests
     ControlPlane,
+    /// Memory of connections that do nothing
+    Idle,
 }
 
 /// Builds gogeta in release and measures it.
@@ -25,11 +33,40 @@ enum What {
 /// # Errors
 /// When what it takes is not here and cannot be installed, or the benchmark fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let What::ControlPlane = args.what;
-    if let Some(instruction) = tools::provide(&[tools::named("etcd")], true)? {
+    let needed = match args.what {
+        What::DataPlane | What::Idle => &["ip", "nginx", "wrk", "haproxy"][..],
+        What::ControlPlane => &["etcd"],
+    };
+    let needed: Vec<_> = needed.iter().copied().map(tools::named).collect();
+    if let Some(instruction) = tools::provide(&needed, true)? {
         bail!("what the benchmark needs is missing: {instruction}");
     }
+    match args.what {
+        What::ControlPlane => {
+            let mut cargo = workspace::cargo();
+            cargo.args(["bench", "--locked", "-p", "gogeta", "--bench", "control-plane", "--"]);
+            command::run(cargo.args(args.quick.then_some("--quick")))
+        }
+        What::DataPlane => beside_peers("data-plane", args),
+        What::Idle => beside_peers("idle", args),
+    }
+}
+
+/// Runs gogeta-bench, which knows the peers.
+fn beside_peers(task: &str, args: &Args) -> Result<()> {
+    // Not every distribution has it; the tables say who is missing.
+    if let Err(error) = tools::provide(&[tools::named("caddy")], true) {
+        println!("no Caddy: {error:#}");
+    }
     let mut cargo = workspace::cargo();
-    cargo.args(["bench", "--locked", "-p", "gogeta", "--bench", "control-plane", "--"]);
-    command::run(cargo.args(args.quick.then_some("--quick")))
+    // In a place that is known, whatever the environment says.
+    cargo.args(["build", "--locked", "--release", "--target-dir", "target"]);
+    command::run(cargo.args(["-p", "gogeta", "-p", "gogeta-bench"]))?;
+    let release = workspace::root().join("target/release");
+    let mut bench = std::process::Command::new(release.join("gogeta-bench"));
+    bench.arg(task).arg("--gogeta").arg(release.join("gogeta"));
+    bench.arg("--output").arg(workspace::root().join("docs/benchmarks"));
+    bench.args(args.quick.then_some("--quick"));
+    bench.args(args.only.iter().flat_map(|only| ["--only", only]));
+    command::run(&mut bench)
 }

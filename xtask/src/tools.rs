@@ -17,7 +17,7 @@ pub(crate) struct Tool {
     used_for: &'static str,
 }
 
-/// All that tests and benchmarks run.
+/// All that tests run.
 pub(crate) const ALL: &[Tool] = &[
     tool("etcd", "etcd-server", "routes from a real etcd"),
     tool("etcdctl", "etcd-client", "routes from a real etcd"),
@@ -34,6 +34,10 @@ pub(crate) const ALL: &[Tool] = &[
         used_for: "what is forwarded, as another parser reads it",
     },
 ];
+
+/// Those that gogeta is measured beside.
+const PEERS: &[Tool] =
+    &[tool("haproxy", "haproxy", "gogeta beside HAProxy"), tool("caddy", "caddy", "gogeta beside Caddy")];
 
 const fn tool(name: &'static str, package: &'static str, used_for: &'static str) -> Tool {
     Tool { name, is_here: is_program, package, used_for }
@@ -52,9 +56,9 @@ fn is_python_module(name: &str) -> bool {
     ["python3", "/usr/bin/python3"].into_iter().any(has)
 }
 
-/// The tool of that name, which must be in [`ALL`].
+/// The tool of that name, which must be in one of the lists.
 pub(crate) fn named(name: &str) -> Tool {
-    *ALL.iter().find(|tool| tool.name == name).expect("the tool is in the list")
+    *ALL.iter().chain(PEERS).find(|tool| tool.name == name).expect("the tool is in the list")
 }
 
 /// Installs those that are not here, where that is allowed and possible; gives what to install by hand where not.

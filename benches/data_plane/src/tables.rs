@@ -1,0 +1,102 @@
+//! The results as tables.
+
+use std::fmt::Write as _;
+
+use crate::contender::Kind;
+use crate::plan::{Load, Scenario};
+use crate::results::{Results, Spread};
+
+/// All tables, as Markdown.
+pub(crate) fn markdown(results: &Results) -> String {
+    let mut text = String::from("# The data plane, side by side\n\n");
+    text += &results.preamble();
+    text += "How, and what the words mean: [README.md](README.md).\n\n";
+    let most = results.rows(|row| !matches!(row.load, Load::Share(_)));
+    text += "## Requests per second\n\nMedians.\n\n";
+    table(&mut text, results, &most, |row, kind| {
+        results.of(&row.title, kind, |measure| Some(measure.rate)).map(|spread| rate(spread.middle))
+    });
+    text +=
+        "\n## Against nginx\n\nRatios of requests per second within a round: the median, and the range.\n\n";
+    table(&mut text, results, &most, |row, kind| {
+        results.ratio(&row.title, kind, Kind::Nginx).map(|spread| {
+            let Spread { least, middle, largest } = spread;
+            format!("{middle:.2} ({least:.2}–{largest:.2})")
+        })
+    });
+    let rates = results.at_a_rate();
+    if !rates.is_empty() {
+        text += "\n## Latency at a fixed rate\n\nOf what the slowest can, 64 connections; p50 / p99 / p99.9 in \
+                 microseconds, from when each request was due.\n\n";
+        table(&mut text, results, &rates, |row, kind| {
+            let all = [
+                results.of(&row.title, kind, |measure| Some(measure.p50))?,
+                results.of(&row.title, kind, |measure| Some(measure.p99))?,
+                results.of(&row.title, kind, |measure| measure.p999)?,
+            ];
+            Some(all.map(|spread| format!("{:.0}", spread.middle)).join(" / "))
+        });
+        text += "\n## CPU for a request, at the same rates\n\nMicroseconds of the whole machine, with load and server \
+                 in them; in brackets what the kernel counts as the contender's own.\n\n";
+        table(&mut text, results, &rates, |row, kind| {
+            let machine = results.of(&row.title, kind, |measure| Some(measure.machine))?.middle;
+            let own = results.of(&row.title, kind, |measure| measure.own);
+            Some(
+                own.map_or_else(
+                    || format!("{machine:.1}"),
+                    |own| format!("{machine:.1} ({:.1})", own.middle),
+                ),
+            )
+        });
+    }
+    text += "\n## Memory\n\nMiB held at the end of each of these.\n\n";
+    let largest = results.rows(|row| matches!(row.load, Load::Most(_)));
+    table(&mut text, results, &largest, |row, kind| {
+        let held = results.of(&row.title, kind, |measure| measure.memory.map(|kib| kib as f64 / 1024.0))?;
+        Some(format!("{:.0}", held.largest))
+    });
+    let failures = results.failures();
+    if !failures.is_empty() {
+        text += "\n## What went wrong\n\n";
+        for failure in failures {
+            let _ = writeln!(text, "- {failure}");
+        }
+    }
+    text
+}
+
+fn table(
+    text: &mut String,
+    results: &Results,
+    rows: &[&Scenario],
+    cell: impl Fn(&Scenario, Kind) -> Option<String>,
+) {
+    let kinds = results.kinds();
+    let titles: Vec<_> = kinds.iter().map(|kind| kind.title()).collect();
+    let _ = writeln!(text, "| | {} |\n| --- |{}", titles.join(" | "), " --: |".repeat(kinds.len()));
+    for row in rows {
+        let cells: Vec<_> =
+            kinds.iter().map(|kind| cell(row, *kind).unwrap_or_else(|| "–".to_owned())).collect();
+        let _ = writeln!(text, "| {} | {} |", row.title, cells.join(" | "));
+    }
+}
+
+/// Requests per second, in three digits.
+fn rate(value: f64) -> String {
+    match value {
+        100_000.0.. => format!("{:.0}k", value / 1e3),
+        1_000.0.. => format!("{:.1}k", value / 1e3),
+        100.0.. => format!("{value:.0}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rate;
+
+    #[test]
+    fn a_rate_has_three_digits() {
+        assert_eq!([123_456.0, 12_345.0, 123.4, 1.234].map(rate), ["123k", "12.3k", "123", "1.23"]);
+    }
+}
