@@ -102,6 +102,19 @@ impl Socket {
     }
 }
 
+/// Up to so many bytes are copied rather than written from where they are.
+const SMALL: usize = 1024;
+
+/// Copies them into one, if they all fit; gives their length.
+fn join(slices: &[io::IoSlice<'_>], joint: &mut [u8; SMALL]) -> Option<usize> {
+    let mut length = 0;
+    for slice in slices {
+        joint.get_mut(length..length + slice.len())?.copy_from_slice(slice);
+        length += slice.len();
+    }
+    Some(length)
+}
+
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
@@ -113,7 +126,16 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        // For the kernel a vector is dearer than one buffer, by more than the copy of a small one.
+        let mut joint = [0; SMALL];
+        let stream = Pin::new(&mut self.stream);
+        let outcome = match slices {
+            [slice] => stream.poll_write(cx, slice),
+            _ => match join(slices, &mut joint) {
+                Some(count) => stream.poll_write(cx, &joint[..count]),
+                None => stream.poll_write_vectored(cx, slices),
+            },
+        };
         self.wrote(outcome)
     }
 
@@ -127,5 +149,21 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_small_is_written_as_one() {
+        let mut joint = [0; SMALL];
+        let [empty, head, body] = [&b""[..], b"head", b"body"].map(io::IoSlice::new);
+        assert_eq!(join(&[head, empty, body], &mut joint), Some(8));
+        assert_eq!(joint[..8], *b"headbody");
+        let most = [b'x'; SMALL];
+        assert_eq!(join(&[io::IoSlice::new(&most)], &mut joint), Some(SMALL));
+        assert_eq!(join(&[head, io::IoSlice::new(&most)], &mut joint), None);
     }
 }
