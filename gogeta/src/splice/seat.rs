@@ -296,8 +296,7 @@ impl Seat {
     pub fn is_drained(&self, client: BorrowedFd<'_>, ledger: Ledger) -> io::Result<bool> {
         // Looked at first: what got there before a close counts.
         let gone = hung_up(client).intersects(PollFlags::HUP | PollFlags::ERR);
-        let progress = socket::progress(client)?;
-        if progress.acked + progress.unacked >= self.extra + ledger.written + self.number(Number::Down) {
+        if socket::has_got(client, self.extra + ledger.written + self.number(Number::Down))? {
             return Ok(true);
         }
         if gone { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(false) }
@@ -310,9 +309,8 @@ impl Seat {
     /// The kernel's.
     pub fn is_upstream_drained(&self, socket: BorrowedFd<'_>, ledger: Ledger) -> io::Result<bool> {
         let Some(Upstream { up, extra: Some(extra), .. }) = self.upstream else { return Ok(false) };
-        let progress = socket::progress(socket)?;
         let carried = extra + ledger.written + self.number(Number::Up) - up;
-        Ok(progress.acked + progress.unacked >= carried || is_broken(socket))
+        Ok(socket::has_got(socket, carried)? || is_broken(socket))
     }
 
     /// Whether nothing is under way, so that a tunnel may be opened: neither side has ended, all that either socket
@@ -449,13 +447,8 @@ impl Drop for Seat {
 /// What a socket's `acked + unacked` is beyond what was written, of one that the kernel has carried nothing to yet:
 /// a SYN may count, nothing else.
 fn extra(socket: BorrowedFd<'_>, ledger: Ledger) -> io::Result<Option<u64>> {
-    // An acknowledgement in between makes a sum too small, so the largest of several is right.
-    let mut sum = 0;
-    for _ in 0..3 {
-        let progress = socket::progress(socket)?;
-        sum = sum.max(progress.acked + progress.unacked);
-    }
-    Ok(sum.checked_sub(ledger.written).filter(|extra| *extra <= 1))
+    let got = socket::got(socket, None)?;
+    Ok(got.checked_sub(ledger.written).filter(|extra| *extra <= 1))
 }
 
 /// Whether all that a socket has received was read, of one that the kernel has carried nothing of yet.

@@ -58,6 +58,41 @@ pub fn progress(socket: BorrowedFd<'_>) -> io::Result<Progress> {
     Ok(Progress { acked: number(ACKED), received: number(RECEIVED), unacked })
 }
 
+/// How often is looked again at a socket of which acknowledgements come all the time.
+const LOOKS: usize = 16;
+
+/// Whether so many bytes have got into a socket, acknowledged or not. A SYN may count.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn has_got(socket: BorrowedFd<'_>, bytes: u64) -> io::Result<bool> {
+    Ok(got(socket, Some(bytes))? >= bytes)
+}
+
+/// Bytes that have got into a socket, acknowledged or not; looked at no more closely than it takes to see `enough`.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn got(socket: BorrowedFd<'_>, enough: Option<u64>) -> io::Result<u64> {
+    let mut last = progress(socket)?;
+    let mut most = last.acked + last.unacked;
+    for _ in 0..LOOKS {
+        if enough.is_some_and(|enough| most >= enough) {
+            break;
+        }
+        let next = progress(socket)?;
+        if next.acked == last.acked {
+            // There was no acknowledgement in between: the sum is right.
+            break;
+        }
+        most = most.max(next.acked + next.unacked);
+        last = next;
+    }
+    Ok(most)
+}
+
 /// The number that no other socket of this kernel has (`SO_COOKIE`, `socket(7)`).
 ///
 /// # Errors
@@ -81,4 +116,32 @@ pub fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
     }
     // SAFETY: it succeeded.
     Ok(unsafe { cookie.assume_init() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[test]
+    fn what_was_written_has_got_there_while_acknowledgements_come() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        let reading = std::thread::spawn(move || while far.read(&mut [0; 20_000]).unwrap() > 0 {});
+        // A SYN counts, or does not.
+        let first = got(near.as_fd(), None).unwrap();
+        let mut written = first;
+        for _ in 0..20_000 {
+            near.write_all(&[0; 5000]).unwrap();
+            written += 5000;
+            assert!(has_got(near.as_fd(), written).unwrap());
+            assert!(!has_got(near.as_fd(), written + 1).unwrap());
+        }
+        drop(near);
+        reading.join().unwrap();
+    }
 }
