@@ -48,6 +48,14 @@ impl Counts {
         self.unparked[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How many pairs are parked now: only those that the kernel has, and not those that are still being looked at.
+    pub fn parked_now(&self) -> u64 {
+        // In this order: one that comes and goes meanwhile is rather missed than counted twice.
+        let parked = self.parked.load(Ordering::Relaxed);
+        let unparked: u64 = self.unparked.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        parked.saturating_sub(unparked)
+    }
+
     /// Begins anew.
     pub(super) fn forget(&self) {
         let all = [&self.parked, &self.unfit, &self.up, &self.down, &self.requests];

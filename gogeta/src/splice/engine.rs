@@ -29,7 +29,7 @@ pub struct Engine {
     free: Mutex<Vec<u32>>,
     hangups: OwnedFd,
     closed: AtomicBool,
-    parked: AtomicU64,
+    heard: AtomicU64,
     /// What is counted.
     pub counts: Counts,
 }
@@ -110,7 +110,7 @@ impl Engine {
             free: Mutex::new((0..pairs).rev().collect()),
             hangups,
             closed: AtomicBool::new(false),
-            parked: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
             counts: Counts::default(),
         };
         Ok((Arc::new(engine), events))
@@ -118,7 +118,12 @@ impl Engine {
 
     /// How many pairs are parked.
     pub fn parked(&self) -> u64 {
-        self.parked.load(Ordering::Relaxed)
+        self.counts.parked_now()
+    }
+
+    /// Whether no pair is parked, or about to be.
+    fn is_idle(&self) -> bool {
+        self.heard.load(Ordering::Relaxed) == 0
     }
 
     /// All parked pairs.
@@ -238,7 +243,7 @@ impl Engine {
         tenant: Arc<dyn Tenant>,
     ) -> io::Result<()> {
         self.slot(slot).tenant = Some(tenant);
-        self.parked.fetch_add(1, Ordering::Relaxed);
+        self.heard.fetch_add(1, Ordering::Relaxed);
         // Nothing but that: an interest in data would wake us for each message that the kernel carries.
         let flags = epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
         for socket in sockets {
@@ -253,7 +258,7 @@ impl Engine {
             // It is not there where listening failed.
             let _ = epoll::delete(&self.hangups, socket);
         }
-        self.parked.fetch_sub(1, Ordering::Relaxed);
+        self.heard.fetch_sub(1, Ordering::Relaxed);
         self.tell(slot);
         let mut place = self.slot(slot);
         place.tenant = None;
@@ -334,7 +339,7 @@ impl Engine {
 
     /// Looks at all parked pairs: their tenants learn what was carried, and say whether they go on.
     fn sweep(&self) {
-        if self.parked() == 0 {
+        if self.is_idle() {
             return;
         }
         let now = now();
@@ -368,7 +373,7 @@ impl Engine {
 
     /// Wants back all pairs that lead to where requests do not go any more.
     fn review(&self) {
-        if self.parked() == 0 {
+        if self.is_idle() {
             return;
         }
         for slot in 0..self.program.pairs.count() {

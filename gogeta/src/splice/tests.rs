@@ -170,6 +170,32 @@ fn a_recalled_pair_comes_back_at_the_end_of_its_request() {
 }
 
 #[test]
+fn a_pair_is_not_counted_before_the_kernel_has_it() {
+    let Some(engine) = engine() else { return };
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let is_done = || done.load(std::sync::atomic::Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        let counting = scope.spawn(|| {
+            let mut most = 0;
+            while !is_done() {
+                most = most.max(engine.parked());
+            }
+            most
+        });
+        let mut four = Four::new();
+        let mut seat = four.seat(&engine);
+        // What is read is not in the ledger that it is parked with.
+        four.client.write_all(GET).unwrap();
+        assert_eq!(text(&some(&mut four.ours)), text(GET));
+        for _ in 0..1000 {
+            assert!(matches!(four.park(&mut seat), Err(Unfit::Unquiet)));
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(counting.join().unwrap(), 0);
+    });
+}
+
+#[test]
 fn slots_are_used_again() {
     let Some(engine) = engine() else { return };
     for _ in 0..100 {
