@@ -59,40 +59,6 @@ async fn one_connection_with_everything_on_it() {
 }
 
 #[tokio::test]
-async fn a_pipelined_pair_a_long_head_and_one_in_pieces() {
-    let web = Backend::scripted(mirror).await;
-    let Some(gogeta) = parking(&service("a.test", &[web.port])).await else { return };
-    let mut client = Client::connect(gogeta.proxy).await;
-    let head = |target: &str, field: &str| format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n{field}\r\n");
-    for _ in 0..3 {
-        client.get("a.test", "/").await;
-        parked(&gogeta, 1.0).await;
-        client.send(head("/1", "") + &head("/2", "")).await;
-        assert_eq!(client.reply().await.text(), "GET /1 HTTP/1.1");
-        assert_eq!(client.reply().await.text(), "GET /2 HTTP/1.1");
-
-        client.get("a.test", "/").await;
-        parked(&gogeta, 1.0).await;
-        client.send(head("/long", &format!("X-Long: {}\r\n", "x".repeat(5000)))).await;
-        assert_eq!(client.reply().await.text(), "GET /long HTTP/1.1");
-
-        client.get("a.test", "/").await;
-        parked(&gogeta, 1.0).await;
-        for piece in head("/pieces", "").as_bytes().chunks(7) {
-            client.send(piece).await;
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(client.reply().await.text(), "GET /pieces HTTP/1.1");
-
-        client.get("a.test", "/").await;
-        parked(&gogeta, 1.0).await;
-        client.send("HEAD /head HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
-        let reply = client.bodiless_reply().await;
-        assert_eq!((reply.status, reply.header("content-length")), (200, Some("19")));
-    }
-}
-
-#[tokio::test]
 async fn answers_that_are_not_simple() {
     let web = Backend::scripted(|mut peer: Peer| async move {
         while let Some(request) = peer.request().await {

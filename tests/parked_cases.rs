@@ -1,10 +1,8 @@
 //! The raw HTTP cases again, each as what follows on a connection that is parked: the verdicts are those of a fresh one.
 
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::Stdio;
 
-use gogeta::splice::kernel::socket::progress;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,6 +13,7 @@ use crate::support::backend::{ok, service};
 use crate::support::etcd::{free_port, skip};
 use crate::support::gogeta::Gogeta;
 use crate::support::parking::{carried, parked, parking_with};
+use crate::support::wait::acknowledged;
 
 /// What parks a connection; no case looks like it.
 const WARM: &str = "GET /warm HTTP/1.1\r\nHost: a.test\r\n\r\n";
@@ -107,10 +106,7 @@ async fn send(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Way) {
         if to.write_all(one).await.is_err() {
             return;
         }
-        // The other side has it when there is nothing left to be acknowledged.
-        while progress(to.as_ref().as_fd()).is_ok_and(|progress| progress.unacked > 0) {
-            tokio::task::yield_now().await;
-        }
+        acknowledged(to.as_ref()).await;
         if to.write_all(two).await.is_err() {
             return;
         }

@@ -11,8 +11,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use super::support::backend::{Backend, Peer, service};
 use super::support::client::Client;
 use super::support::gogeta::Gogeta;
-use super::support::parking::{parked, parking_with};
-use super::support::truth::metric;
+use super::support::parking::{carried_bytes, parked, parking_with};
 use super::support::wait::{DEADLINE, until};
 
 /// A gogeta that parks tunnels to this backend, by CONNECT.
@@ -44,12 +43,6 @@ fn pattern(count: usize) -> Vec<u8> {
     (0..count).map(|at| u8::try_from(at % 251).expect("small")).collect()
 }
 
-/// Bytes that the kernel carried, either way.
-async fn carried(gogeta: &Gogeta) -> f64 {
-    metric(gogeta, "gogeta_splice_bytes_total{direction=\"to_client\"}").await
-        + metric(gogeta, "gogeta_splice_bytes_total{direction=\"to_upstream\"}").await
-}
-
 #[tokio::test]
 async fn bytes_pass_both_ways_as_they_are() {
     let backend = Backend::scripted(echo).await;
@@ -66,7 +59,7 @@ async fn bytes_pass_both_ways_as_they_are() {
     client.half_close().await;
     assert_eq!(client.rest().await, b"");
     assert_eq!(backend.noted(), sum as u64);
-    assert!(carried(&gogeta).await > sum as f64, "the kernel carried little");
+    assert!(carried_bytes(&gogeta).await > sum as f64, "the kernel carried little");
     parked(&gogeta, 0.0).await;
 }
 
@@ -106,7 +99,7 @@ async fn web_socket_messages_pass() {
     go.send(()).expect("it waits");
     client.await.expect("the client");
     backend.join().expect("the backend");
-    assert!(carried(&gogeta).await > 0.0);
+    assert!(carried_bytes(&gogeta).await > 0.0);
     parked(&gogeta, 0.0).await;
 }
 

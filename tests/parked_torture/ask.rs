@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use super::stuff::Stuff;
 use crate::support::random::Random;
+use crate::support::stuff::Stuff;
 
 /// How a backend answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

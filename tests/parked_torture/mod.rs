@@ -10,7 +10,6 @@ mod killed;
 mod origin;
 mod reader;
 mod routing;
-mod stuff;
 mod unread;
 
 use std::sync::Arc;

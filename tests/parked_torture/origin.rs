@@ -3,9 +3,9 @@
 use std::io;
 
 use super::ask::{Kind, Told};
-use super::stuff::Stuff;
 use crate::support::backend::{Backend, Peer};
 use crate::support::origin::POISON;
+use crate::support::stuff::Stuff;
 
 /// Bytes that are sent at once.
 const PIECE: u64 = 64 << 10;

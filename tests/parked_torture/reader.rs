@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::ask::{Ask, Kind};
-use super::stuff::Stuff;
+use crate::support::stuff::Stuff;
 
 /// How long nothing may come while something is owed.
 const STALL: Duration = Duration::from_secs(20);

@@ -1,7 +1,8 @@
 //! Backends: one that answers, one that is scripted byte for byte; both remember what they were sent.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -9,16 +10,24 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::wait::until;
+use super::wait::{acknowledged, for_a_thread, until};
 
 /// The routes file's part for a domain whose service has an instance at each of `ports`.
 pub(crate) fn service(domain: &str, ports: &[u16]) -> String {
+    let addresses: Vec<_> = ports.iter().map(|port| (Ipv4Addr::LOCALHOST, *port).into()).collect();
+    service_at(domain, &addresses)
+}
+
+/// The same, with an instance at each of these addresses.
+pub(crate) fn service_at(domain: &str, addresses: &[SocketAddr]) -> String {
     let name = domain.replace('.', "-");
     let mut toml = format!("[domains.{domain:?}]\ntype = \"service\"\nvalue = {name:?}\n");
-    for (index, port) in ports.iter().enumerate() {
+    for (index, address) in addresses.iter().enumerate() {
         toml += &format!(
-            "[services.{name}.{}]\nlocation = {{ host = \"127.0.0.1\", port = {port} }}\n",
-            index + 1
+            "[services.{name}.{}]\nlocation = {{ host = \"{}\", port = {} }}\n",
+            index + 1,
+            address.ip(),
+            address.port()
         );
     }
     toml
@@ -333,6 +342,22 @@ impl Peer {
     /// Sends these bytes.
     pub(crate) async fn send(&mut self, raw: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(raw.as_ref()).await
+    }
+
+    /// Sends these bytes, in packets of their own: each leaves when the one before has got there.
+    pub(crate) async fn send_apart(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
+        for piece in pieces {
+            self.stream.write_all(piece).await?;
+            acknowledged(&self.stream).await;
+        }
+        Ok(())
+    }
+
+    /// The connection for a thread, while nobody uses this one; nothing that was read is left.
+    pub(crate) fn to_std(&self) -> std::net::TcpStream {
+        assert!(self.buffer.is_empty(), "{} bytes have come too early", self.buffer.len());
+        let copy = self.stream.as_fd().try_clone_to_owned().expect("a copy");
+        for_a_thread(copy.into())
     }
 
     /// Notes a number of bytes, for the test to see.

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::wait::DEADLINE;
+use super::wait::{DEADLINE, acknowledged, for_a_thread};
 
 /// A GET on a connection of its own.
 pub(crate) async fn get(proxy: SocketAddr, host: &str, path: &str) -> Reply {
@@ -83,6 +83,21 @@ impl Client {
     /// Sends these bytes, if the server still takes them.
     pub(crate) async fn try_send(&mut self, raw: impl AsRef<[u8]>) -> io::Result<()> {
         self.writer.write_all(raw.as_ref()).await
+    }
+
+    /// Sends these bytes, in packets of so many: each leaves when the one before has got there.
+    pub(crate) async fn send_in_packets(&mut self, raw: impl AsRef<[u8]>, size: usize) {
+        for piece in raw.as_ref().chunks(size) {
+            self.send(piece).await;
+            acknowledged(self.writer.as_ref()).await;
+        }
+    }
+
+    /// The connection itself, for a thread; nothing that was read is left.
+    pub(crate) fn into_std(self) -> std::net::TcpStream {
+        assert!(self.buffer.is_empty(), "{} bytes have come too early", self.buffer.len());
+        let stream = self.reader.reunite(self.writer).expect("they belong together");
+        for_a_thread(stream.into_std().expect("it leaves the runtime"))
     }
 
     /// Sends a GET that keeps the connection, and reads the reply.

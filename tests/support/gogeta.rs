@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 
 use super::client;
 use super::etcd::Etcd;
+use super::netns::{Namespace, Place};
 use super::wait::{DEADLINE, until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_gogeta");
@@ -35,6 +36,7 @@ pub(crate) struct Builder {
     here: PathBuf,
     inherited: Option<(OwnedFd, &'static str)>,
     by: &'static [&'static str],
+    place: Place,
     directory: TempDir,
 }
 
@@ -93,7 +95,8 @@ impl Gogeta {
     pub(crate) fn bare() -> Builder {
         let directory = tempfile::tempdir().expect("a directory");
         let here = directory.path().to_owned();
-        Builder { arguments: vec![], variables: vec![], here, inherited: None, by: &[], directory }
+        let (arguments, variables, place) = Default::default();
+        Builder { arguments, variables, here, inherited: None, by: &[], place, directory }
     }
 
     /// Writes new routes in the place of the old ones, in one step.
@@ -223,6 +226,12 @@ impl Builder {
         self
     }
 
+    /// Starts it in there.
+    pub(crate) fn on(mut self, namespace: &Namespace) -> Self {
+        self.place = namespace.place().clone();
+        self
+    }
+
     /// Writes a file into its directory, and gives the path.
     pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.directory.path().join(name);
@@ -313,14 +322,14 @@ impl Builder {
 
     fn command(&self) -> Command {
         let mut command = match (&self.inherited, self.by) {
-            (None, []) => Command::new(BINARY),
+            (None, []) => self.place.command(BINARY),
             (None, [program, arguments @ ..]) => {
-                let mut other = Command::new(program);
+                let mut other = self.place.command(program);
                 other.args(arguments).arg(self.directory.path().join("gogeta"));
                 other
             }
             (Some((_, script)), _) => {
-                let mut shell = Command::new("sh");
+                let mut shell = self.place.command("sh");
                 shell.args(["-c", script, "sh", BINARY]);
                 shell
             }

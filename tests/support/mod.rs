@@ -10,5 +10,7 @@ pub(crate) mod netns;
 pub(crate) mod origin;
 pub(crate) mod parking;
 pub(crate) mod random;
+pub(crate) mod strace;
+pub(crate) mod stuff;
 pub(crate) mod truth;
 pub(crate) mod wait;

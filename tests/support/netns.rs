@@ -2,12 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::process::Command;
 
 use super::etcd::skip;
@@ -33,6 +35,12 @@ impl Place {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", name]).arg(program);
         command
+    }
+
+    /// Runs ip(8) on it.
+    fn ip(&self, line: &[&str]) -> Result<(), String> {
+        let name = self.0.as_ref().map(|name| ["-n", name]);
+        ip(&[name.as_ref().map_or(&[][..], |name| name), line].concat())
     }
 }
 
@@ -97,6 +105,38 @@ impl Namespace {
         std::thread::scope(|scope| scope.spawn(enter).join().expect("the work is done"))
     }
 
+    /// A socket in here, for connections of this family. From where it is used does not matter.
+    pub(crate) fn socket(&self, family: IpAddr) -> TcpSocket {
+        self.enter(|| if family.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() })
+            .expect("a socket")
+    }
+
+    /// A listener in here, at some port of this address.
+    pub(crate) fn listener(&self, address: IpAddr) -> TcpListener {
+        let socket = self.socket(address);
+        socket.bind(SocketAddr::new(address, 0)).expect("a port");
+        socket.listen(128).expect("a listener")
+    }
+
+    /// Packets that have come by its cables.
+    pub(crate) fn packets(&self) -> u64 {
+        let table = self.enter(|| std::fs::read_to_string("/proc/thread-self/net/dev")).expect("it is there");
+        let cables = self.cables.lock().expect("it is whole");
+        let count = |[end, _]: &[End; 2]| {
+            let line = table.lines().find_map(|line| line.trim().strip_prefix(&end.name)?.strip_prefix(':'));
+            let number = line.and_then(|line| line.split_whitespace().nth(1)).expect("its line");
+            number.parse::<u64>().expect("a number")
+        };
+        cables.iter().map(count).sum()
+    }
+
+    /// Whoever sends by its cables cuts segments itself from now on: without that, tens of KB go in one packet.
+    pub(crate) fn segment(&self) {
+        for [end, _] in &*self.cables.lock().expect("it is whole") {
+            self.ip(&["link", "set", &end.name, "gso_max_segs", "1"]);
+        }
+    }
+
     /// Pulls its cables: packets vanish, and nobody is told.
     pub(crate) fn cut(&self) {
         self.set("down");
@@ -119,13 +159,11 @@ impl Namespace {
 
     /// Runs ip(8) on it, and wants it to succeed.
     fn ip(&self, line: &[&str]) {
-        let name = self.place.0.as_ref().map(|name| ["-n", name]);
-        let line = [name.as_ref().map_or(&[][..], |name| name), line].concat();
-        ip(&line).unwrap_or_else(|reason| panic!("{line:?}: {reason}"));
+        self.place.ip(line).unwrap_or_else(|reason| panic!("{line:?}: {reason}"));
     }
 }
 
-/// A cable between two of them; gives the addresses of its ends.
+/// A cable between two of them; gives the addresses of its ends, which have others of IPv6, too ([`v6`]).
 pub(crate) async fn connect(one: &Namespace, other: &Namespace) -> (IpAddr, IpAddr) {
     let number = number();
     let pid = std::process::id();
@@ -141,6 +179,9 @@ pub(crate) async fn connect(one: &Namespace, other: &Namespace) -> (IpAddr, IpAd
             ip(&["link", "set", &end.name, "netns", name]).expect("it is moved");
         }
         side.ip(&["address", "add", &format!("{address}/30"), "dev", &end.name]);
+        // What needs it, asks for it.
+        let six = format!("{}/126", beside(address.into()));
+        let _ = end.place.ip(&["address", "add", &six, "dev", &end.name, "nodad"]);
         side.ip(&["link", "set", &end.name, "up"]);
     }
     for end in &ends {
@@ -150,6 +191,26 @@ pub(crate) async fn connect(one: &Namespace, other: &Namespace) -> (IpAddr, IpAd
     one.cables.lock().expect("it is whole").push([a.clone(), b.clone()]);
     other.cables.lock().expect("it is whole").push([b, a]);
     (addresses[0].into(), addresses[1].into())
+}
+
+/// The address of IPv6 that the end of a cable has beside this one; none where there is no IPv6, which is an error if
+/// nothing may be skipped.
+pub(crate) fn v6(address: IpAddr) -> Option<IpAddr> {
+    if !Path::new("/proc/net/if_inet6").exists() {
+        skip("there is no IPv6");
+        return None;
+    }
+    Some(beside(address))
+}
+
+fn beside(address: IpAddr) -> IpAddr {
+    match address {
+        // 2001:2::/48 is for tests of networks (RFC 5180).
+        IpAddr::V4(address) => {
+            Ipv6Addr::from((0x2001_0002_u128 << 96) | u128::from(u32::from(address))).into()
+        }
+        IpAddr::V6(_) => address,
+    }
 }
 
 /// A router between two of them.
@@ -172,6 +233,11 @@ impl Router {
     /// even learn that its own packets did not leave.
     pub(crate) fn lose(&self) {
         self.set("0");
+    }
+
+    /// Packets that have come to it, be they lost.
+    pub(crate) fn packets(&self) -> u64 {
+        self.0.packets()
     }
 
     /// Passes packets on.

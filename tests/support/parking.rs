@@ -31,3 +31,9 @@ pub(crate) async fn parked(gogeta: &Gogeta, pairs: f64) {
 pub(crate) async fn carried(gogeta: &Gogeta) -> f64 {
     metric(gogeta, "gogeta_splice_requests_total").await
 }
+
+/// Bytes that the kernel carried, either way.
+pub(crate) async fn carried_bytes(gogeta: &Gogeta) -> f64 {
+    metric(gogeta, "gogeta_splice_bytes_total{direction=\"to_client\"}").await
+        + metric(gogeta, "gogeta_splice_bytes_total{direction=\"to_upstream\"}").await
+}

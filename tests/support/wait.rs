@@ -1,6 +1,10 @@
 //! Waiting for something that happens elsewhere: for the thing itself, with a deadline.
 
+use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
+
+use gogeta::splice::kernel::socket::progress;
+use tokio::net::TcpStream;
 
 /// How long anything may take that nobody promised a time for.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -20,4 +24,20 @@ pub(crate) async fn within<T>(limit: Duration, what: &str, mut check: impl Async
         assert!(begun.elapsed() < limit, "waited {limit:?} in vain: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Waits until the other side's kernel has all that was written.
+pub(crate) async fn acknowledged(stream: &TcpStream) {
+    let begun = Instant::now();
+    while progress(stream.as_fd()).is_ok_and(|progress| progress.unacked > 0) {
+        assert!(begun.elapsed() < DEADLINE, "waited {DEADLINE:?} in vain for an acknowledgement");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// A connection whose reads wait, but no longer than the [`DEADLINE`].
+pub(crate) fn for_a_thread(stream: std::net::TcpStream) -> std::net::TcpStream {
+    stream.set_nonblocking(false).expect("it waits");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a time-out");
+    stream
 }

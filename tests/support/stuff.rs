@@ -2,11 +2,11 @@
 
 /// The body of that seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stuff(pub(super) u64);
+pub(crate) struct Stuff(pub(crate) u64);
 
 impl Stuff {
     /// So many of its bytes, from there on.
-    pub(super) fn bytes(self, from: u64, count: usize) -> Vec<u8> {
+    pub(crate) fn bytes(self, from: u64, count: usize) -> Vec<u8> {
         let skipped = usize::try_from(from % 8).expect("it is small");
         let mut bytes = Vec::with_capacity(count + 16);
         for at in (from / 8).. {
@@ -21,7 +21,7 @@ impl Stuff {
     }
 
     /// Panics where these are not its bytes from there on.
-    pub(super) fn assert_has(self, from: u64, bytes: &[u8], what: &impl std::fmt::Debug) {
+    pub(crate) fn assert_has(self, from: u64, bytes: &[u8], what: &impl std::fmt::Debug) {
         let own = self.bytes(from, bytes.len());
         if own != bytes {
             let at = own.iter().zip(bytes).take_while(|(own, byte)| own == byte).count();

@@ -1,0 +1,48 @@
+//! IPv6 on either side, on both, and IPv4 by a listener of IPv6.
+
+use super::talk::{get, is_told, web_socket};
+use super::world::World;
+use crate::support::backend::service_at;
+use crate::support::gogeta::Gogeta;
+use crate::support::netns::v6;
+use crate::support::parking::{carried, parked, parking_with};
+
+#[tokio::test]
+async fn connections_of_ipv6_are_parked_as_those_of_ipv4_are() {
+    let Some(world) = World::new().await else { return };
+    let (Some(front), Some(back)) = (v6(world.front().ip()), v6(world.back)) else { return };
+    let (four, at_four) = world.backend("four", world.back);
+    let (six, at_six) = world.backend("six", back);
+    let routes = service_at("four.test", &[at_four]) + &service_at("six.test", &[at_six]);
+    let Some(gogeta) = parking_with(world.place_dual(Gogeta::routes(&routes))).await else { return };
+    let mut asked = 0;
+    for address in [world.at(front), world.front()] {
+        for (host, name) in [("six.test", "six"), ("four.test", "four")] {
+            let mut client = world.client(address).await;
+            get(&mut client, host, "/first", name).await;
+            parked(&gogeta, 1.0).await;
+            let before = carried(&gogeta).await;
+            for number in 0..20 {
+                get(&mut client, host, &format!("/{}", number * number * 700), name).await;
+            }
+            assert_eq!(carried(&gogeta).await, before + 20.0, "{name} for {address}");
+
+            client.send(format!("POST /post HTTP/1.1\r\nHost: {host}\r\nContent-Length: 3\r\n\r\nabc")).await;
+            is_told(&mut client, name, "POST /post HTTP/1.1", b"abc").await;
+            parked(&gogeta, 1.0).await;
+            get(&mut client, host, "/apart/3000", name).await;
+            parked(&gogeta, 1.0).await;
+            asked += 23;
+            // The other one is of the other family.
+            for (host, name) in [("four.test", "four"), ("six.test", "six"), (host, name)] {
+                get(&mut client, host, "/1000", name).await;
+                parked(&gogeta, 1.0).await;
+                get(&mut client, host, "/2000", name).await;
+                asked += 2;
+            }
+            web_socket(client, &gogeta, host).await;
+            parked(&gogeta, 0.0).await;
+        }
+    }
+    assert_eq!(four.count() + six.count(), asked + 4, "each was sent once");
+}

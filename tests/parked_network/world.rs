@@ -1,0 +1,82 @@
+//! The hosts: clients, a proxy, backends, and cables from one to the next.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::talk::talk;
+use crate::support::backend::Backend;
+use crate::support::client::Client;
+use crate::support::gogeta::Builder;
+use crate::support::netns::{Namespace, Router, connect};
+
+/// Where gogeta listens: nobody else does there.
+const PORT: u16 = 8080;
+
+/// The hosts.
+pub(super) struct World {
+    pub(super) clients: Namespace,
+    pub(super) backends: Namespace,
+    pub(super) proxy: Namespace,
+    /// The proxy's address for clients, and the backends'.
+    front: IpAddr,
+    pub(super) back: IpAddr,
+    /// The proxy's address for the tests themselves.
+    admin: IpAddr,
+}
+
+impl World {
+    /// With a cable from the clients to the proxy, and from there to the backends; none where that cannot be made.
+    pub(super) async fn new() -> Option<Self> {
+        let (clients, proxy, backends) = (Namespace::new()?, Namespace::new()?, Namespace::new()?);
+        let (_, front) = connect(&clients, &proxy).await;
+        let (_, back) = connect(&proxy, &backends).await;
+        let (_, admin) = connect(&Namespace::host(), &proxy).await;
+        Some(Self { clients, backends, proxy, front, back, admin })
+    }
+
+    /// With a router on each of these ways.
+    pub(super) async fn routed() -> Option<(Self, [Router; 2])> {
+        let (clients, proxy, backends) = (Namespace::new()?, Namespace::new()?, Namespace::new()?);
+        let (before, _, front) = Router::between(&clients, &proxy).await?;
+        let (behind, _, back) = Router::between(&proxy, &backends).await?;
+        let (_, admin) = connect(&Namespace::host(), &proxy).await;
+        Some((Self { clients, backends, proxy, front, back, admin }, [before, behind]))
+    }
+
+    /// Where a client of IPv4 finds gogeta.
+    pub(super) fn front(&self) -> SocketAddr {
+        self.at(self.front)
+    }
+
+    /// Where a client finds it at another of the proxy's addresses.
+    pub(super) fn at(&self, address: IpAddr) -> SocketAddr {
+        (address, PORT).into()
+    }
+
+    /// A gogeta on the proxy, for clients of IPv4.
+    pub(super) fn place(&self, builder: Builder) -> Builder {
+        self.listening(builder, Ipv4Addr::UNSPECIFIED.into())
+    }
+
+    /// The same for clients of IPv6, too.
+    pub(super) fn place_dual(&self, builder: Builder) -> Builder {
+        self.listening(builder, Ipv6Addr::UNSPECIFIED.into())
+    }
+
+    fn listening(&self, builder: Builder, address: IpAddr) -> Builder {
+        let (listen, admin) = (SocketAddr::new(address, PORT), SocketAddr::new(self.admin, 0));
+        builder.on(&self.proxy).args(["--listen", &listen.to_string(), "--admin", &admin.to_string()])
+    }
+
+    /// A client that is connected to this address.
+    pub(super) async fn client(&self, address: SocketAddr) -> Client {
+        let socket = self.clients.socket(address.ip());
+        Client::new(socket.connect(address).await.expect("a connection"))
+    }
+
+    /// A backend of that name, at one of the backends' addresses.
+    pub(super) fn backend(&self, name: &'static str, address: IpAddr) -> (Backend, SocketAddr) {
+        let backend = Backend::listening(self.backends.listener(address), move |peer| talk(peer, name));
+        let address = (address, backend.port).into();
+        (backend, address)
+    }
+}
