@@ -22,6 +22,7 @@ use self::client::{Tally, Tormentor};
 use self::kernel_log::KernelLog;
 use self::origin::origin;
 use self::routing::{History, Service};
+use crate::support::etcd::requires_all;
 use crate::support::gogeta::Gogeta;
 use crate::support::parking::{carried, parked, parking_with};
 use crate::support::random::{Random, number, seed};
@@ -33,7 +34,8 @@ const CLIENTS: u64 = 24;
 #[tokio::test]
 async fn each_response_is_right_or_visibly_cut() {
     let seed = seed();
-    let length = Duration::from_secs(number("SECONDS").unwrap_or(20));
+    let length = number("SECONDS").unwrap_or(if requires_all() { 60 } else { 20 });
+    let length = Duration::from_secs(length);
     let names = ["a1", "a2", "a3", "b1", "b2", "bad1", "bad2"];
     let mut backends = Vec::new();
     for name in names {

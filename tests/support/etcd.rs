@@ -459,8 +459,13 @@ pub(crate) fn location(port: u16) -> String {
 /// Says why a test cannot run here; an error where it must.
 #[expect(clippy::print_stdout, reason = "this is how a test says that it did not run")]
 pub(crate) fn skip(reason: &str) {
-    assert!(std::env::var("GOGETA_TEST_REQUIRE").as_deref() != Ok("all"), "{reason}");
+    assert!(!requires_all(), "{reason}");
     println!("SKIPPED: {reason}");
+}
+
+/// Whether nothing may be skipped, as in CI.
+pub(crate) fn requires_all() -> bool {
+    std::env::var("GOGETA_TEST_REQUIRE").as_deref() == Ok("all")
 }
 
 /// A port that nobody listens on, below those that the kernel hands out by itself: a restart finds it free.
