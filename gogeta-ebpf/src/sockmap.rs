@@ -109,6 +109,7 @@ fn request(ctx: &SkBuffContext, pair: &mut Pair, word: Word, len: u32) -> Verdic
     if redirect(ctx, upstream) {
         pair.up += u64::from(len);
         pair.requests += 1;
+        make_room(pair);
         return SK_PASS;
     }
     hand_over(pair, Step::Lose)
@@ -125,12 +126,12 @@ fn answer(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Verdict {
         return hand_over(pair, Step::Answer);
     };
     let total = u64::from(framing.head) + framing.body;
+    pair.carried.length = framing.body;
     // All of it has to fit, so that nothing but its own length decides in its midst.
     if u64::from(len) > total || pair.down + total > pair.limit {
         return hand_over(pair, Step::Answer);
     }
     pair.carried.status = u32::from(framing.status);
-    pair.carried.length = framing.body;
     let client = pair.client;
     if !redirect(ctx, client) {
         return hand_over(pair, Step::Answer);
@@ -178,6 +179,18 @@ fn carry(ctx: &SkBuffContext, pair: &mut Pair, is_down: bool, len: u32) -> Verdi
         wake(pair);
     }
     SK_PASS
+}
+
+/// Asks userspace for room, while the upstream thinks about it, where an answer as long as the last one would not fit:
+/// what the client had not acknowledged then, it has by now.
+#[inline(always)]
+fn make_room(pair: &mut Pair) {
+    let last = pair.carried.length.saturating_add(ANSWER_MAX as u64);
+    let margin = u64::from(pair.margin);
+    if pair.down + if last > margin { last } else { margin } > pair.limit {
+        pair.asked = pair.limit;
+        wake(pair);
+    }
 }
 
 /// Counts bytes to the client, and asks userspace for room in time.

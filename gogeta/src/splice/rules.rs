@@ -322,3 +322,27 @@ fn what_comes_while_a_pair_is_armed_is_carried_or_told_of() {
         }
     });
 }
+
+#[test]
+fn a_request_asks_for_room_where_an_answer_like_the_last_would_not_fit() {
+    let Some((engine, mut events)) = loaded() else { return };
+    let mut four = Four::new();
+    let mut seat = four.seat(&engine);
+    four.park(&mut seat).unwrap();
+    let long = format!("HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n{}", "x".repeat(400_000));
+    for round in 0..5 {
+        while events.take().is_some() {}
+        four.client.write_all(GET).unwrap();
+        assert_eq!(text(&take(&mut four.backend, GET.len())), text(GET));
+        assert_eq!(events.take().is_some(), round > 0, "round {round}");
+        // Who is told looks.
+        assert!(four.is_parked(&seat));
+        let Four { client, backend, .. } = &mut four;
+        std::thread::scope(|scope| {
+            scope.spawn(|| backend.write_all(long.as_bytes()).unwrap());
+            assert!(take(client, long.len()) == long.as_bytes());
+        });
+    }
+    assert_eq!(engine.carried(), [5 * GET.len() as u64, 5 * long.len() as u64, 5]);
+    assert!(four.is_parked(&seat));
+}
