@@ -17,7 +17,7 @@
 //!
 //! A tunnel has no requests. `Open` leads it from `Local` to `Open`, `Refuse` and `Take` lead it back.
 
-use crate::guard::{HEAD_MAX, HOST_MAX};
+use crate::guard::{HEAD_MAX, HOST_MAX, RequestScan, ResponseScan};
 
 /// Who has a pair, and for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,9 +193,27 @@ pub struct Pair {
     pub host: [u8; HOST_MAX],
     /// The first bytes of the response on its way.
     pub answer: [u8; ANSWER_MAX],
+    /// Its head as far as it was read. What a program's indices are made of is here and not on its stack: what the
+    /// verifier knows of them it holds against whoever has no `CAP_PERFMON`.
+    pub answering: ResponseScan,
+    /// The same of the request's head.
+    pub asking: RequestScan,
+    /// How many of the response's first bytes count.
+    pub answer_len: u32,
+    /// Nothing.
+    pub unused: u32,
 }
 
-const _: () = assert!(size_of::<Pair>() == 14 * 8 + size_of::<Carried>() + HOST_MAX + ANSWER_MAX);
+const _: () = assert!(
+    size_of::<Pair>()
+        == 14 * 8
+            + size_of::<Carried>()
+            + HOST_MAX
+            + ANSWER_MAX
+            + size_of::<ResponseScan>()
+            + size_of::<RequestScan>()
+            + 2 * 4
+);
 
 /// Which of its pair's sockets one is, and where the pair is: the value of the map of flows, by cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -65,7 +65,8 @@ fn sockmap_verdict(ctx: SkBuffContext) -> Verdict {
     };
     // SAFETY: the map's values live as long as the map, and each field has one writer at a time (see `Pair`).
     let pair = unsafe { &mut *pair };
-    let expected = if flow.is_upstream() { pair.upstream } else { pair.client };
+    let [client, upstream] = [look(&pair.client), look(&pair.upstream)];
+    let expected = if flow.is_upstream() { upstream } else { client };
     if cookie != expected {
         return SK_PASS;
     }
@@ -119,10 +120,10 @@ fn request(ctx: &SkBuffContext, pair: &mut Pair, word: Word, len: u32) -> Verdic
 #[inline(always)]
 fn answer(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Verdict {
     let method = if pair.carried.method == Method::Head as u32 { Method::Head } else { Method::Get };
-    let Some(scan) = read_answer(ctx, pair, len) else {
+    if !read_answer(ctx, pair, len) {
         return hand_over(pair, Step::Answer);
-    };
-    let Some(framing) = scan.framing(method) else {
+    }
+    let Some(framing) = pair.answering.framing(method) else {
         return hand_over(pair, Step::Answer);
     };
     let total = u64::from(framing.head) + framing.body;
@@ -164,8 +165,9 @@ fn body(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Verdict {
 /// Bytes of a tunnel: they go on as far as there is room for them at the other end.
 #[inline(always)]
 fn carry(ctx: &SkBuffContext, pair: &mut Pair, is_down: bool, len: u32) -> Verdict {
-    let (count, limit) = if is_down { (pair.down, pair.limit) } else { (pair.up, pair.limit_up) };
-    let target = if is_down { pair.client } else { pair.upstream };
+    let down = [look(&pair.down), look(&pair.limit), look(&pair.client)];
+    let up = [look(&pair.up), look(&pair.limit_up), look(&pair.upstream)];
+    let [count, limit, target] = if is_down { down } else { up };
     if count + u64::from(len) > limit || !redirect(ctx, target) {
         return hand_over(pair, Step::Refuse);
     }
@@ -249,6 +251,14 @@ fn load(pair: &Pair) -> Word {
     Word(unsafe { (&raw const pair.word).read_volatile() })
 }
 
+/// Reads a field that may not be wanted. Else the compiler reads one of two by an address that it computes, and that the
+/// verifier lets only `CAP_PERFMON` do.
+#[inline(always)]
+fn look(field: &u64) -> u64 {
+    // SAFETY: it is there.
+    unsafe { (&raw const *field).read_volatile() }
+}
+
 /// Replaces the pair's word by another if it is still that one.
 #[inline(always)]
 fn swap(pair: &mut Pair, old: Word, new: Word) -> bool {
@@ -290,13 +300,6 @@ fn events() -> *mut core::ffi::c_void {
     (&raw const EVENTS).cast_mut().cast()
 }
 
-/// A request on its way through the guard.
-struct Asking {
-    pair: *const Pair,
-    len: u32,
-    scan: RequestScan,
-}
-
 /// The method, if the bytes at hand are a head that may pass. It is kept: an answer that userspace has to give
 /// needs it.
 #[inline(always)]
@@ -311,49 +314,50 @@ fn judge(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Option<Method> {
         return None;
     }
     pair.carried.head_len = count;
-    let mut asking = Asking { pair, len: count, scan: RequestScan::new() };
+    pair.asking = RequestScan::new();
+    let mut reading: *mut Pair = pair;
     // SAFETY: the callback takes what it is given here.
-    unsafe { bpf_loop(HEAD_MAX as u32, ask as *mut _, (&raw mut asking).cast(), 0) };
-    asking.scan.accepted()
+    unsafe { bpf_loop(HEAD_MAX as u32, ask as *mut _, (&raw mut reading).cast(), 0) };
+    pair.asking.accepted()
 }
 
-unsafe extern "C" fn ask(at: u32, asking: *mut Asking) -> i64 {
-    // SAFETY: `judge` passes both, and they outlive the loop.
-    let (asking, pair) = unsafe { (&mut *asking, &*(*asking).pair) };
-    if at >= asking.len {
+unsafe extern "C" fn ask(at: u32, pair: *const *mut Pair) -> i64 {
+    // SAFETY: `judge` passes it, and it outlives the loop.
+    let pair = unsafe { &mut **pair };
+    if at >= pair.carried.head_len {
         return 1;
     }
     let byte = pair.carried.head[at as usize & (HEAD_MAX - 1)];
-    i64::from(!asking.scan.step(byte, &pair.host, pair.host_len))
+    i64::from(!pair.asking.step(byte, &pair.host, pair.host_len))
 }
 
-/// A response's head being read.
-struct Answering {
-    pair: *const Pair,
-    len: u32,
-    scan: ResponseScan,
-}
+/// Before the first byte of a response.
+static UNREAD: ResponseScan = ResponseScan::new();
 
 /// Reads the head of the response that begins with the bytes at hand.
 #[inline(always)]
-fn read_answer(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Option<ResponseScan> {
+fn read_answer(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> bool {
     let len = if len > ANSWER_MAX as u32 { ANSWER_MAX as u32 } else { len };
     let count = (len.wrapping_sub(1) & (ANSWER_MAX as u32 - 1)) + 1;
     // SAFETY: so many bytes fit there.
     if unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), 0, (&raw mut pair.answer).cast(), count) } != 0 {
-        return None;
+        return false;
     }
-    let mut answering = Answering { pair, len: count, scan: ResponseScan::new() };
+    // SAFETY: both are there. Written field by field it would be a call of `memset`, whose steps through memory the
+    // verifier lets only `CAP_PERFMON` do.
+    unsafe { (&raw mut pair.answering).copy_from_nonoverlapping(&raw const UNREAD, 1) };
+    pair.answer_len = count;
+    let mut reading: *mut Pair = pair;
     // SAFETY: the callback takes what it is given here.
-    unsafe { bpf_loop(ANSWER_MAX as u32, read as *mut _, (&raw mut answering).cast(), 0) };
-    Some(answering.scan)
+    unsafe { bpf_loop(ANSWER_MAX as u32, read as *mut _, (&raw mut reading).cast(), 0) };
+    true
 }
 
-unsafe extern "C" fn read(at: u32, answering: *mut Answering) -> i64 {
-    // SAFETY: `read_answer` passes both, and they outlive the loop.
-    let (answering, pair) = unsafe { (&mut *answering, &*(*answering).pair) };
-    if at >= answering.len {
+unsafe extern "C" fn read(at: u32, pair: *const *mut Pair) -> i64 {
+    // SAFETY: `read_answer` passes it, and it outlives the loop.
+    let pair = unsafe { &mut **pair };
+    if at >= pair.answer_len {
         return 1;
     }
-    i64::from(!answering.scan.step(pair.answer[at as usize & (ANSWER_MAX - 1)]))
+    i64::from(!pair.answering.step(pair.answer[at as usize & (ANSWER_MAX - 1)]))
 }
