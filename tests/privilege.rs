@@ -2,6 +2,7 @@
 //! is trusted, and then there is nothing left that anybody else could not do.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::FileExt as _;
 
 use rustix::process::{Signal, geteuid};
 
@@ -55,6 +56,46 @@ fn may(command: &[&str]) -> bool {
     true
 }
 
+/// `kernel.unprivileged_bpf_disabled`, which is as before when this goes. 0 lets anybody load some programs, 2 nobody
+/// until it is 0 again, and 1 the same until the system is started anew: so that is only looked at where it is so.
+struct UnprivilegedBpf {
+    file: std::fs::File,
+    before: u8,
+}
+
+impl UnprivilegedBpf {
+    fn take() -> Option<Self> {
+        let path = "/proc/sys/kernel/unprivileged_bpf_disabled";
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(path);
+        let Ok(file) = file else {
+            skip("this kernel has no kernel.unprivileged_bpf_disabled that could be set");
+            return None;
+        };
+        // Another run of the tests must not take our value for the system's.
+        file.lock().expect("it can be locked");
+        let before = std::fs::read_to_string(path).expect("it is there").trim().parse();
+        Some(Self { file, before: before.expect("a number") })
+    }
+
+    fn values(&self) -> impl Iterator<Item = u8> + use<> {
+        let before = self.before;
+        [0, 1, 2].into_iter().filter(move |value| if before == 1 { *value == 1 } else { *value != 1 })
+    }
+
+    fn set(&self, value: u8) {
+        // Where it is 1 it takes no other value.
+        if value != 1 {
+            self.file.write_all_at(format!("{value}\n").as_bytes(), 0).expect("root may");
+        }
+    }
+}
+
+impl Drop for UnprivilegedBpf {
+    fn drop(&mut self) {
+        self.set(self.before);
+    }
+}
+
 /// The values that a field of `/proc/PID/task/TID/status` has in all threads.
 fn of_threads(gogeta: &Gogeta, field: &str) -> BTreeSet<String> {
     let threads = std::fs::read_dir(format!("/proc/{}/task", gogeta.pid())).expect("it runs");
@@ -99,6 +140,22 @@ async fn whoever_may_not_load_the_engine_is_served_without_and_told_so_where_it_
         let web = Backend::named("web").await;
         let routes = service("a.test", &[web.port]);
         serves_in_userspace(|| Gogeta::routes(&routes).by(who), "Operation not permitted").await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_system_lets_anybody_do_with_bpf_makes_no_difference() {
+    if !may(NOBODY) {
+        return;
+    }
+    let Some(switch) = UnprivilegedBpf::take() else { return };
+    let web = Backend::named("web").await;
+    let routes = service("a.test", &[web.port]);
+    for value in switch.values() {
+        switch.set(value);
+        for who in [NOBODY, ROOT_WHO_MAY_NOT] {
+            serves_in_userspace(|| Gogeta::routes(&routes).by(who), "Operation not permitted").await;
+        }
     }
 }
 
