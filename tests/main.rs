@@ -34,6 +34,7 @@ mod namespaces;
 mod pages;
 mod parked;
 mod parked_cases;
+mod parked_messages;
 mod parked_network;
 mod parked_torture;
 mod parked_tunnels;

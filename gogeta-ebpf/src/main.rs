@@ -12,19 +12,22 @@
 #[cfg(target_arch = "bpf")]
 mod door;
 #[cfg(target_arch = "bpf")]
+mod messages;
+#[cfg(target_arch = "bpf")]
 mod sockmap;
 
-use aya_ebpf::{bindings::TC_ACT_OK, macros::classifier, programs::TcContext};
+use aya_ebpf::{bindings::sk_action::SK_PASS, macros::stream_verdict, programs::SkBuffContext};
 use gogeta_common::PROBE_PROGRAM;
 
-/// Lets every packet pass, untouched.
+/// Passes everything to its own socket.
 ///
 /// It is never attached. gogeta loads it at start to learn whether the kernel takes programs of
 /// this kind from this process at all: that needs a kernel with BPF and the capabilities for it,
-/// and no list of versions and flags answers the question as well as trying does.
-#[classifier]
-fn gogeta_probe(_ctx: TcContext) -> i32 {
-    TC_ACT_OK
+/// and no list of versions and flags answers the question as well as trying does. The real program is too long for
+/// whoever may not load it, which is all that the kernel would say of it.
+#[stream_verdict]
+fn gogeta_probe(_ctx: SkBuffContext) -> u32 {
+    SK_PASS
 }
 
 // Userspace looks the program up by this name: renaming only one of the two must not compile.

@@ -24,6 +24,8 @@ use gogeta_common::{
     pair::{ANSWER_MAX, Carried, Flow, Pair, Phase, Step, Wake, Word},
 };
 
+use crate::messages;
+
 /// The sockets of all pairs, by cookie. Userspace sets how many there may be before it loads this, here and below.
 #[map]
 static SOCKETS: SockHash<u64> = SockHash::with_max_entries(2, 0);
@@ -78,7 +80,10 @@ fn sockmap_verdict(ctx: SkBuffContext) -> Verdict {
         (Phase::Busy, true) => answer(&ctx, pair, len),
         (Phase::Body, true) => body(&ctx, pair, len),
         (Phase::Open, is_down) => carry(&ctx, pair, is_down, len),
-        (Phase::Idle, true) => hand_over(pair, Step::Refuse),
+        (Phase::Idle, true) => {
+            messages::unasked(slot(pair), len.into());
+            hand_over(pair, Step::Refuse)
+        }
         _ => {
             // Where userspace has armed the pair since its word was read, it does not know of these bytes.
             if advance(pair, Step::Pass).is_none() && advance(pair, Step::Refuse).is_some() {
@@ -92,18 +97,18 @@ fn sockmap_verdict(ctx: SkBuffContext) -> Verdict {
 /// Bytes of a client who may ask: a request, if all of them are one that may pass.
 #[inline(always)]
 fn request(ctx: &SkBuffContext, pair: &mut Pair, word: Word, len: u32) -> Verdict {
-    let Some(next) = word.after(Step::Request) else {
+    let next = word.after(Step::Request).filter(|_| pair.requests < pair.allowance);
+    let Some(next) = next else {
+        messages::due(slot(pair), pair.requests);
         return hand_over(pair, Step::Refuse);
     };
-    if pair.requests >= pair.allowance {
-        return hand_over(pair, Step::Refuse);
-    }
     let Some(method) = judge(ctx, pair, len) else {
         return hand_over(pair, Step::Refuse);
     };
     pair.carried.begun = pair.last;
     pair.carried.method = method as u32;
     if !swap(pair, word, next) {
+        messages::overtaken(slot(pair), word.0);
         return hand_over(pair, Step::Refuse);
     }
     let upstream = pair.upstream;
@@ -124,12 +129,14 @@ fn answer(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Verdict {
         return hand_over(pair, Step::Answer);
     }
     let Some(framing) = pair.answering.framing(method) else {
+        messages::not_simple(slot(pair), len.into());
         return hand_over(pair, Step::Answer);
     };
     let total = u64::from(framing.head) + framing.body;
     pair.carried.length = framing.body;
     // All of it has to fit, so that nothing but its own length decides in its midst.
     if u64::from(len) > total || pair.down + total > pair.limit {
+        messages::too_much(slot(pair), total, pair.limit - pair.down);
         return hand_over(pair, Step::Answer);
     }
     pair.carried.status = u32::from(framing.status);
@@ -152,6 +159,7 @@ fn answer(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Verdict {
 fn body(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Verdict {
     let client = pair.client;
     if u64::from(len) > pair.left || !redirect(ctx, client) {
+        messages::broken(slot(pair), len.into(), pair.left);
         return hand_over(pair, Step::Break);
     }
     count_down(pair, len);
@@ -168,7 +176,11 @@ fn carry(ctx: &SkBuffContext, pair: &mut Pair, is_down: bool, len: u32) -> Verdi
     let down = [look(&pair.down), look(&pair.limit), look(&pair.client)];
     let up = [look(&pair.up), look(&pair.limit_up), look(&pair.upstream)];
     let [count, limit, target] = if is_down { down } else { up };
-    if count + u64::from(len) > limit || !redirect(ctx, target) {
+    if count + u64::from(len) > limit {
+        messages::no_room(slot(pair), len.into(), limit - count);
+        return hand_over(pair, Step::Refuse);
+    }
+    if !redirect(ctx, target) {
         return hand_over(pair, Step::Refuse);
     }
     if is_down {
@@ -242,6 +254,7 @@ fn advance(pair: &mut Pair, step: Step) -> Option<Phase> {
             return Some(new.phase());
         }
     }
+    messages::not_swapped(slot(pair), load(pair).0);
     None
 }
 
@@ -284,7 +297,17 @@ fn redirect(ctx: &SkBuffContext, mut cookie: u64) -> bool {
         bpf_sk_redirect_hash(ctx.skb.skb, (&raw const SOCKETS).cast_mut().cast(), (&raw mut cookie).cast(), 0)
     };
     // A missing socket gives SK_DROP, which would lose bytes that are acknowledged already.
-    verdict == i64::from(SK_PASS)
+    let is_there = verdict == i64::from(SK_PASS);
+    if !is_there {
+        messages::no_target(cookie);
+    }
+    is_there
+}
+
+/// How messages call the pair.
+#[inline(always)]
+fn slot(pair: &Pair) -> u64 {
+    pair.carried.wake.slot.into()
 }
 
 /// Tells userspace to look at the pair. Where there is no room, it looks by itself now and then.
@@ -305,20 +328,26 @@ fn events() -> *mut core::ffi::c_void {
 #[inline(always)]
 fn judge(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Option<Method> {
     if len > HEAD_MAX as u32 {
+        messages::too_long(slot(pair), len.into());
         return None;
     }
     // What is at least 1 the verifier believes only when it sees it so.
     let count = (len.wrapping_sub(1) & (HEAD_MAX as u32 - 1)) + 1;
     // SAFETY: so many bytes fit there.
     if unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), 0, (&raw mut pair.carried.head).cast(), count) } != 0 {
+        messages::unread(slot(pair), len.into());
         return None;
     }
     pair.carried.head_len = count;
     pair.asking = RequestScan::new();
     let mut reading: *mut Pair = pair;
     // SAFETY: the callback takes what it is given here.
-    unsafe { bpf_loop(HEAD_MAX as u32, ask as *mut _, (&raw mut reading).cast(), 0) };
-    pair.asking.accepted()
+    let looked = unsafe { bpf_loop(HEAD_MAX as u32, ask as *mut _, (&raw mut reading).cast(), 0) };
+    let method = pair.asking.accepted();
+    if method.is_none() {
+        messages::refused(slot(pair), count.into(), looked.cast_unsigned());
+    }
+    method
 }
 
 unsafe extern "C" fn ask(at: u32, pair: *const *mut Pair) -> i64 {
@@ -341,6 +370,7 @@ fn read_answer(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> bool {
     let count = (len.wrapping_sub(1) & (ANSWER_MAX as u32 - 1)) + 1;
     // SAFETY: so many bytes fit there.
     if unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), 0, (&raw mut pair.answer).cast(), count) } != 0 {
+        messages::unread(slot(pair), count.into());
         return false;
     }
     // SAFETY: both are there. Written field by field it would be a call of `memset`, whose steps through memory the

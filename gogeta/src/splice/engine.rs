@@ -13,10 +13,11 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use serde::Serialize;
 
+use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use super::counts::Counts;
-use super::kernel::{Events, Number, Program, Told, Unavailable, Watched};
+use super::kernel::{Events, Messages, Number, Program, Told, Unavailable, Watched};
 
 /// Events of hang-ups that are taken at once.
 const BATCH: usize = 64;
@@ -391,7 +392,12 @@ impl Engine {
     /// # Errors
     ///
     /// Where the runtime cannot watch the kernel's descriptors.
-    pub async fn run(self: Arc<Self>, events: Events, mut changed: watch::Receiver<u64>) -> io::Result<()> {
+    pub async fn run(
+        self: Arc<Self>,
+        mut events: Events,
+        mut changed: watch::Receiver<u64>,
+    ) -> io::Result<()> {
+        let mut messages = events.messages.take().map(Watched::new).transpose()?;
         let mut events = Watched::new(events)?;
         let hangups = Watched::new(Hangups(self.clone()))?;
         let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -409,11 +415,21 @@ impl Engine {
                     ready?.clear_ready();
                     self.hear_hangups()?;
                 }
+                said = said(&mut messages) => said?,
                 Ok(()) = changed.changed() => self.review(),
                 _ = second.tick() => self.sweep(),
             }
         }
     }
+}
+
+/// Waits until the program has said something, and logs it: for ever, where it says nothing.
+async fn said(messages: &mut Option<AsyncFd<Watched<Messages>>>) -> io::Result<()> {
+    let Some(messages) = messages else { return std::future::pending().await };
+    let mut ready = messages.readable_mut().await?;
+    ready.clear_ready();
+    ready.get_inner_mut().0.tell();
+    Ok(())
 }
 
 /// Nanoseconds of the kernel's `bpf_ktime_get_ns`.

@@ -77,6 +77,9 @@ fn run(engine: &Arc<Engine>, events: &mut Events, is_deaf: bool) -> Result<(), U
     for (what, check) in checks() {
         check(&mut trial).map_err(|trouble| Unavailable::Trial(format!("{what}: {trouble}")))?;
     }
+    if let Some(messages) = &mut trial.events.messages {
+        messages.tell();
+    }
     engine.counts.forget();
     tracing::debug!(took = ?begun.elapsed(), "the engine has passed its trial");
     Ok(())

@@ -17,7 +17,8 @@ pub(super) fn templates(file: &RustFile<'_>) -> Vec<usize> {
 
 /// The boundary to the kernel is one module, to be read with care.
 pub(super) fn kernel(file: &RustFile<'_>) -> Vec<usize> {
-    confined(file, "aya", &["gogeta/src/splice/kernel/"])
+    let home = ["gogeta/src/splice/kernel/"];
+    [confined(file, "aya", &home), confined(file, "aya_log", &home)].concat()
 }
 
 /// What decides does not wait: it can be tested, and reasoned about, without a clock or a runtime.

@@ -24,6 +24,7 @@ const SAMPLES: &[Sample] = &[
     ("tera-confined", "gogeta/src/pages.rs", "//! A.\nuse tera::Tera;\n", &[]),
     ("tera-confined", "gogeta/src/pages/mod.rs", "//! A.\nuse tera::Tera;\n", &[]),
     ("aya-confined", "gogeta/src/splice/mod.rs", "//! A.\nuse aya::Ebpf;\n", &[2]),
+    ("aya-confined", "gogeta/src/splice/mod.rs", "//! A.\nuse aya_log::EbpfLogger;\n", &[2]),
     ("aya-confined", "gogeta/src/splice/kernel/load.rs", "//! A.\nuse aya::Ebpf;\n", &[]),
     ("aya-confined", "gogeta-ebpf/src/main.rs", "//! A.\nuse aya_ebpf::macros::map;\n", &[]),
     (

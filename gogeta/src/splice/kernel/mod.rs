@@ -3,10 +3,12 @@
 //! The only importer of aya, and with `inherited.rs` the only place of unsafe code.
 
 mod memory;
+mod messages;
 mod program;
 pub mod socket;
 mod watched;
 
 pub use memory::{Armed, Number, Pairs};
+pub use messages::Messages;
 pub use program::{Events, Program, Told, Unavailable};
 pub use watched::Watched;

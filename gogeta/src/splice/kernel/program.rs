@@ -10,9 +10,10 @@ use aya::maps::{HashMap, Map, MapData, MapError, RingBuf, SockHash};
 use aya::programs::{ProgramError, SkSkb, SocketFilter};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use gogeta_common::pair::{Carried, Flow, Wake};
-use gogeta_common::{DOOR_PROGRAM, sockmap};
+use gogeta_common::{DOOR_PROGRAM, PROBE_PROGRAM, sockmap};
 
 use super::memory::Pairs;
+use super::messages::{self, Messages};
 
 /// The object that `cargo xtask build-ebpf` makes.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../gogeta-ebpf/gogeta-ebpf.o");
@@ -54,7 +55,7 @@ macro_rules! refused {
         })*
     };
 }
-refused!(EbpfError, ProgramError, MapError);
+refused!(EbpfError, ProgramError, MapError, aya_log::Error);
 
 /// The program, attached to its map of sockets.
 pub struct Program {
@@ -86,7 +87,9 @@ impl Program {
             .map_max_entries(sockmap::SOCKETS, 2 * pairs)
             .map_max_entries(sockmap::FLOWS, 2 * pairs)
             .map_max_entries(sockmap::PAIRS, pairs);
+        let speaks = messages::prepare(&mut loader);
         let mut ebpf = loader.load(OBJECT)?;
+        let messages = if speaks { Some(Messages::of(&mut ebpf)?) } else { None };
         let mut take = |name: &'static str| ebpf.take_map(name).ok_or(Unavailable::Missing(name));
         let sockets: SockHash<MapData, u64> = SockHash::try_from(take(sockmap::SOCKETS)?)?;
         let flows: HashMap<MapData, u64, u32> = HashMap::try_from(take(sockmap::FLOWS)?)?;
@@ -95,6 +98,11 @@ impl Program {
         };
         let events = RingBuf::try_from(take(sockmap::EVENTS)?)?;
         let pairs = Pairs::map(shared.fd().as_fd(), pairs).map_err(Unavailable::Memory)?;
+        // First, for the kernel's reason: it says of a long program that it is too long before it says who may load it.
+        let probe: &mut SkSkb =
+            ebpf.program_mut(PROBE_PROGRAM).ok_or(Unavailable::Missing(PROBE_PROGRAM))?.try_into()?;
+        probe.load()?;
+        probe.unload()?;
         let program: &mut SkSkb =
             ebpf.program_mut(sockmap::PROGRAM).ok_or(Unavailable::Missing(sockmap::PROGRAM))?.try_into()?;
         program.load()?;
@@ -103,7 +111,7 @@ impl Program {
             ebpf.program_mut(DOOR_PROGRAM).ok_or(Unavailable::Missing(DOOR_PROGRAM))?.try_into()?;
         door.load()?;
         let this = Self { sockets: Mutex::new(sockets), flows: Mutex::new(flows), pairs, ebpf };
-        Ok((this, Events(events)))
+        Ok((this, Events { ring: events, messages }))
     }
 
     /// Keeps new connections out of that listener's queue from now on.
@@ -151,7 +159,11 @@ fn plain(error: MapError) -> io::Error {
 }
 
 /// What the program tells.
-pub struct Events(RingBuf<MapData>);
+pub struct Events {
+    ring: RingBuf<MapData>,
+    /// What it says besides, where `--log` wants to know.
+    pub messages: Option<Messages>,
+}
 
 /// One thing that it told.
 #[derive(Debug)]
@@ -166,7 +178,7 @@ impl Events {
     /// The next event, if there is one.
     pub fn take(&mut self) -> Option<Told> {
         loop {
-            let item = self.0.next()?;
+            let item = self.ring.next()?;
             let bytes: &[u8] = &item;
             if let Some(told) = read(bytes) {
                 return Some(told);
@@ -177,7 +189,7 @@ impl Events {
 
 impl AsFd for Events {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.ring.as_fd()
     }
 }
 
