@@ -39,6 +39,8 @@ enum Task {
     DataPlane(Options),
     /// Memory of connections that do nothing
     Idle(Options),
+    /// Tables and pictures of the results that are in that folder
+    Redraw { output: PathBuf },
     /// The same, where everything is in namespaces of its own
     #[command(hide = true)]
     Inside(Options),
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::DataPlane(options) => options.again("inside").and_then(|line| hosts::enclosed(&line)),
         Task::Idle(options) => options.again("inside-idle").and_then(|line| hosts::enclosed(&line)),
+        Task::Redraw { output } => redraw(&output),
         Task::Inside(options) => data_plane(&options),
         Task::InsideIdle(options) => idle::run(&options.gogeta, options.quick).and_then(|text| {
             println!("{text}");
@@ -124,17 +127,30 @@ fn data_plane(options: &Options) -> Result<()> {
     let (field, missing) = measure::Field::start(&options.gogeta, folder, &plan)?;
     let measures = measure::all(&plan, &field, folder)?;
     let results = results::Results::new(&plan, missing, measures, versions());
-    let markdown = tables::markdown(&results);
-    println!("{markdown}");
+    println!("{}", tables::markdown(&results));
     if options.is_whole() {
-        let path = |name: &str| options.output.join(name);
-        write(&path("data-plane.md"), &markdown)?;
-        write(&path("data-plane.json"), &(serde_json::to_string_pretty(&results)? + "\n"))?;
-        write(&path("throughput.svg"), &plot::throughput(&results))?;
-        write(&path("latency.svg"), &plot::latency(&results))?;
-        write(&path("cpu.svg"), &plot::cpu(&results))?;
+        write(&options.output.join(KEPT), &(serde_json::to_string_pretty(&results)? + "\n"))?;
+        draw(&results, &options.output)?;
     }
     Ok(())
+}
+
+/// The results, as they are kept.
+const KEPT: &str = "data-plane.json";
+
+/// Writes the tables and pictures of these.
+fn draw(results: &results::Results, folder: &Path) -> Result<()> {
+    write(&folder.join("data-plane.md"), &tables::markdown(results))?;
+    write(&folder.join("throughput.svg"), &plot::throughput(results))?;
+    write(&folder.join("latency.svg"), &plot::latency(results))?;
+    write(&folder.join("cpu.svg"), &plot::cpu(results))
+}
+
+/// Draws the results once more that were kept.
+fn redraw(folder: &Path) -> Result<()> {
+    let path = folder.join(KEPT);
+    let kept = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    draw(&serde_json::from_str(&kept).with_context(|| path.display().to_string())?, folder)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::contender::{Contender, Kind, Setup};
 use crate::cost;
@@ -15,7 +15,7 @@ use crate::plan::{Load, Plan, Scenario};
 use crate::wrk::{self, Asked};
 
 /// One contender in one row and one round.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Measure {
     pub(crate) row: String,
     pub(crate) contender: Kind,

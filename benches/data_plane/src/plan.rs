@@ -1,5 +1,7 @@
 //! What is measured.
 
+use serde::{Deserialize, Serialize};
+
 use crate::contender::Kind;
 use crate::wrk::Asked;
 
@@ -7,7 +9,8 @@ use crate::wrk::Asked;
 pub(crate) const HOSTS: u32 = 1000;
 
 /// What the load is like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Load {
     /// As many requests as can be.
     Most(Asked),
@@ -18,7 +21,7 @@ pub(crate) enum Load {
 }
 
 /// One row of the tables.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Scenario {
     pub(crate) title: String,
     pub(crate) load: Load,

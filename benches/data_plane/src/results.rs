@@ -1,13 +1,13 @@
 //! The results: what came of each row and contender, over the rounds.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::contender::{Kind, workers};
 use crate::measure::Measure;
 use crate::plan::{Load, Plan, Scenario};
 
 /// All of it, as it is kept.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Results {
     /// What it ran on.
     machine: String,
@@ -17,7 +17,6 @@ pub(crate) struct Results {
     seconds: f64,
     missing: Vec<Kind>,
     measures: Vec<Measure>,
-    #[serde(skip)]
     rows: Vec<Scenario>,
 }
 
