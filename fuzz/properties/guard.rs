@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use gogeta::cli::Options;
 use gogeta::config::Config;
 use gogeta::proxy::gate::{Asked, Framing, Gate, Head, Piece, ResponseGate, Verdict, check_head};
-use gogeta::proxy::headers::{self, Original, REQUEST_ID, Rules, Wishes, forwarded};
+use gogeta::proxy::headers::{self, Original, REQUEST_ID, Rules, Survey, Wishes, forwarded};
 use gogeta::proxy::vet;
 use gogeta::routes::host;
 use gogeta_common::guard::{self, HOST_MAX, Method, grammar};
@@ -74,6 +74,7 @@ pub(crate) fn request(bytes: &[u8], pair: &str) -> bool {
 
     let asked = host::parse(pair).expect("a pair is for a host");
     let found = vet::host_of(&head).expect("a request that may be routed");
+    assert!(vet::expectation(head.headers()).is_ok());
     assert_eq!(found.host, asked.host, "it would be routed elsewhere");
     assert_eq!(found.port, asked.port);
     let path = head.uri().path();
@@ -108,7 +109,8 @@ fn goes_on_as_it_is(head: &Request<()>) {
     let every = Rules { forwarded: true, request_id: true, underscores: false, ..CONFIG.headers.clone() };
     for (rules, trusted) in [(&CONFIG.headers, false), (&CONFIG.headers, true), (&every, false)] {
         let host = head.headers().get(HOST).cloned();
-        let original = Original { version: Version::HTTP_11, host, port: None };
+        let survey = Survey::of(head.headers());
+        let original = Original { version: Version::HTTP_11, host, port: None, survey };
         let peer = forwarded::Peer { address: HeaderValue::from_static("192.0.2.1"), trusted };
         let mut after = head.headers().clone();
         let wishes = headers::to_upstream(&mut after, &peer, original, rules);

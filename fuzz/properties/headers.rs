@@ -2,7 +2,7 @@
 //! through as it came.
 
 use gogeta::proxy::headers::forwarded::Peer;
-use gogeta::proxy::headers::{Original, Rules, to_client, to_upstream, via};
+use gogeta::proxy::headers::{Original, Rules, Survey, to_client, to_upstream, via};
 use http::Version;
 use http::header::{HeaderMap, HeaderName, HeaderValue, VIA};
 
@@ -74,7 +74,8 @@ pub(crate) fn check(bytes: &[u8]) {
 }
 
 fn original(headers: &HeaderMap, port: Option<u16>) -> Original {
-    Original { version: Version::HTTP_11, host: headers.get("host").cloned(), port }
+    let survey = Survey::of(headers);
+    Original { version: Version::HTTP_11, host: headers.get("host").cloned(), port, survey }
 }
 
 fn field(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {

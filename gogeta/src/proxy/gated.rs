@@ -5,11 +5,13 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::bell::Bell;
 use super::gate::{Asked, Piece, Refusal, ResponseGate, ResponseLimits};
 use super::transport::Transport;
 
@@ -136,14 +138,18 @@ fn cut(buffer: &mut ReadBuf<'_>, at: usize, count: usize) {
 pub struct Gated {
     transport: Transport,
     desk: Rc<RefCell<Desk>>,
+    /// What everything here is polled with.
+    bell: Arc<Bell>,
+    /// Whether nothing was there to read, and nothing is before the bell rings.
+    dry: bool,
     /// What passed the gate and had no room.
     ready: Bytes,
 }
 
 impl Gated {
-    /// A connection whose responses pass that desk's gate.
-    pub fn new(transport: Transport, desk: Rc<RefCell<Desk>>) -> Self {
-        Self { transport, desk, ready: Bytes::new() }
+    /// A connection whose responses pass that desk's gate, and which is never polled but with that bell.
+    pub fn new(transport: Transport, desk: Rc<RefCell<Desk>>, bell: Arc<Bell>) -> Self {
+        Self { transport, desk, bell, dry: false, ready: Bytes::new() }
     }
 
     /// The bare connection, for a tunnel, and what has been read of it.
@@ -197,8 +203,15 @@ impl AsyncRead for Gated {
                     return Poll::Pending;
                 }
             }
+            // hyper looks several times for each time that it is woken.
+            if this.dry && !this.bell.has_rung() {
+                return Poll::Pending;
+            }
+            this.bell.listen();
             let before = buffer.filled().len();
-            ready!(Pin::new(&mut this.transport).poll_read(cx, buffer))?;
+            let outcome = Pin::new(&mut this.transport).poll_read(cx, buffer);
+            this.dry = outcome.is_pending();
+            ready!(outcome)?;
             if buffer.filled().len() == before {
                 return Poll::Ready(Ok(()));
             }

@@ -26,6 +26,7 @@
 //! Nothing of a request leaves its worker's thread, so nothing on its way is locked or atomic but the route
 //! table's pointer, the service's cursor and the counters.
 
+pub mod bell;
 pub mod body;
 pub mod budget;
 pub mod client;

@@ -7,9 +7,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 
+use super::bell::Bell;
 use super::body::ClientBody;
 use super::gate::{Asked, Refusal, ResponseLimits};
 use super::gated::{Desk, Gated};
@@ -42,44 +42,6 @@ pub struct UpstreamConnection {
     pub reused: bool,
     /// Whether it was parked with a client's, whose own it is from then on.
     pub is_private: bool,
-}
-
-/// Whom a connection's socket wakes: whoever drives the connection now.
-///
-/// hyper keeps the waker that a connection was polled with in several places. This one stays the same, so that
-/// it is never copied there anew, and can be muted.
-#[derive(Debug)]
-struct Bell {
-    owner: Mutex<Waker>,
-    muted: AtomicBool,
-}
-
-impl Default for Bell {
-    fn default() -> Self {
-        Self { owner: Mutex::new(Waker::noop().clone()), muted: AtomicBool::new(false) }
-    }
-}
-
-impl Bell {
-    fn ring_for(&self, waker: &Waker) {
-        let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
-        if !owner.will_wake(waker) {
-            owner.clone_from(waker);
-        }
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        // Everything that rings it lives on one thread; the types only do not know.
-        if !self.muted.load(Ordering::Relaxed) {
-            self.owner.lock().unwrap_or_else(PoisonError::into_inner).wake_by_ref();
-        }
-    }
 }
 
 /// Why a request got no response on a connection.
@@ -106,10 +68,9 @@ impl UpstreamConnection {
         upstream: Arc<Upstream>,
         limits: ResponseLimits,
     ) -> Result<Box<Self>, hyper::Error> {
-        let desk = Desk::new(limits);
-        let io = TokioIo::new(Gated::new(transport, desk.clone()));
+        let (desk, bell) = (Desk::new(limits), Arc::new(Bell::default()));
+        let io = TokioIo::new(Gated::new(transport, desk.clone(), bell.clone()));
         let (sender, connection) = Builder::new().handshake(io).await?;
-        let bell = Arc::new(Bell::default());
         Ok(Box::new(Self {
             sender,
             connection,
@@ -218,9 +179,9 @@ impl UpstreamConnection {
     /// Asks the body of this connection's response for more. That wakes nobody: who asks drives the connection
     /// next, if nothing was there.
     pub fn ask<T>(&self, question: impl FnOnce(&mut Context<'_>) -> T) -> T {
-        self.bell.muted.store(true, Ordering::Relaxed);
+        self.bell.mute(true);
         let answer = question(&mut Context::from_waker(Waker::noop()));
-        self.bell.muted.store(false, Ordering::Relaxed);
+        self.bell.mute(false);
         answer
     }
 

@@ -13,7 +13,7 @@ use super::client::Client;
 use super::error::ProxyError;
 use super::error_page::{self, Asked};
 use super::forward::{Answer, Destination, Inbound, forward};
-use super::headers::{self, Original, REQUEST_ID, forwarded, via};
+use super::headers::{self, Original, REQUEST_ID, Survey, forwarded, via};
 use super::hold::Hold;
 use super::local::{insists_on_https, picture, robots, to_https};
 use super::record::Record;
@@ -71,9 +71,13 @@ async fn handle(
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
     let tunnel = request.method() == Method::CONNECT;
+    let survey = Survey::of(request.headers());
+    if survey.expect {
+        vet::expectation(request.headers())?;
+    }
     let host =
         if tunnel { vet::tunnel_to(request, &worker.config().connect)? } else { vet::host_of(request)? };
-    if via::is_a_circle(request.headers(), &worker.config().headers.via.name) {
+    if survey.via && via::is_a_circle(request.headers(), &worker.config().headers.via.name) {
         return Err(ProxyError::Circle);
     }
     if let Some(picture) = picture(worker, request) {
@@ -101,8 +105,8 @@ async fn handle(
                     let destination = Destination { upstream: &target.upstream, service: None };
                     return upgrade::open(worker, client, destination, record).await;
                 }
-                let port = host.port;
-                return to_target(worker, client, target, request, port, record).await;
+                let seen = (host.port, survey);
+                return to_target(worker, client, target, request, seen, record).await;
             }
         };
         record.class = Class::Service;
@@ -120,8 +124,8 @@ async fn handle(
                 if tunnel {
                     return upgrade::open(worker, client, destination, record).await;
                 }
-                let port = host.port;
-                return to_instance(worker, client, destination, request, port, record).await;
+                let seen = (host.port, survey);
+                return to_instance(worker, client, destination, request, seen, record).await;
             }
             Pick::Page(state, instance) => (state, instance),
         };
@@ -142,7 +146,7 @@ async fn to_instance(
     client: &Rc<Client>,
     destination: Destination<'_>,
     request: &mut Inbound,
-    port: Option<u16>,
+    (port, survey): (Option<u16>, Survey),
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
     if let Some(authority) = request.uri().authority() {
@@ -157,7 +161,8 @@ async fn to_instance(
         request.headers_mut().insert(HOST, host);
         *request.uri_mut() = path;
     }
-    let original = Original { version: request.version(), host: request.headers().get(HOST).cloned(), port };
+    let host = request.headers().get(HOST).cloned();
+    let original = Original { version: request.version(), host, port, survey };
     send(worker, client, destination, request, original, record).await
 }
 
@@ -167,7 +172,7 @@ async fn to_target(
     client: &Rc<Client>,
     target: &Arc<UriTarget>,
     request: &mut Inbound,
-    port: Option<u16>,
+    (port, survey): (Option<u16>, Survey),
     record: &mut Record,
 ) -> Result<Response<Body>, ProxyError> {
     let host = match request.uri().authority() {
@@ -182,7 +187,7 @@ async fn to_target(
     }
     request.headers_mut().insert(HOST, target.authority.clone());
     let destination = Destination { upstream: &target.upstream, service: None };
-    let original = Original { version: request.version(), host, port };
+    let original = Original { version: request.version(), host, port, survey };
     send(worker, client, destination, request, original, record).await
 }
 

@@ -19,7 +19,6 @@ pub fn host_of<B>(request: &Request<B>) -> Result<HostPort<'_>, ProxyError> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(ProxyError::Method(request.method().clone()));
     }
-    expectation(request.headers())?;
     let field = single_host(request.headers(), request.version())?;
     match (request.uri().scheme_str(), request.uri().authority()) {
         (None, None) => {}
@@ -53,7 +52,6 @@ pub fn tunnel_to<'a, B>(request: &'a Request<B>, allowed: &[Allowed]) -> Result<
             why: "a CONNECT has a body",
         }));
     }
-    expectation(headers)?;
     if let Some(field) = single_host(headers, request.version())? {
         parse(field)?;
     }
@@ -73,7 +71,11 @@ fn parse(field: &HeaderValue) -> Result<HostPort<'_>, ProxyError> {
 }
 
 /// RFC 9110, 10.1.1: there is one expectation, and others cannot be met.
-fn expectation(headers: &HeaderMap) -> Result<(), ProxyError> {
+///
+/// # Errors
+///
+/// [`ProxyError::Expectation`], with the one that cannot.
+pub fn expectation(headers: &HeaderMap) -> Result<(), ProxyError> {
     for expected in headers.get_all(EXPECT) {
         if !expected.as_bytes().eq_ignore_ascii_case(b"100-continue") {
             return Err(ProxyError::Expectation(String::from_utf8_lossy(expected.as_bytes()).into_owned()));
@@ -198,7 +200,7 @@ mod tests {
         let with = |value: &'static str| {
             let mut head = head("POST", "/", &["a.test"]);
             head.headers_mut().insert(EXPECT, HeaderValue::from_static(value));
-            host_of(&head).map(drop).map_err(|error| error.name())
+            expectation(head.headers()).map_err(|error| error.name())
         };
         assert_eq!(with("100-continue"), Ok(()));
         assert_eq!(with("100-Continue"), Ok(()));

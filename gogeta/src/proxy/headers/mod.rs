@@ -38,14 +38,17 @@ const NOT_NOMINABLE: [HeaderName; 10] = [
 /// Which fields that need care a head has. One look at each name instead of a look-up for each rule: most heads
 /// have none of them.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Survey {
+pub struct Survey {
     connection: bool,
     upgrade: bool,
     te: bool,
     /// Another field that is for one hop only.
     hop: bool,
     length: bool,
-    expect: bool,
+    /// `Expect`.
+    pub expect: bool,
+    /// `Via`.
+    pub via: bool,
     /// `Proxy`, `Forwarded`.
     other: bool,
     /// A name with an underscore.
@@ -53,7 +56,8 @@ struct Survey {
 }
 
 impl Survey {
-    fn of(headers: &HeaderMap) -> Self {
+    /// Looks at all names.
+    pub fn of(headers: &HeaderMap) -> Self {
         let mut survey = Self::default();
         for name in headers.keys() {
             match name.as_str() {
@@ -69,6 +73,7 @@ impl Survey {
                 | "transfer-encoding" => survey.hop = true,
                 "content-length" => survey.length = true,
                 "expect" => survey.expect = true,
+                "via" => survey.via = true,
                 "proxy" | "forwarded" => survey.other = true,
                 name => survey.underscore |= name.bytes().any(|byte| byte == b'_'),
             }
@@ -114,6 +119,8 @@ pub struct Original {
     pub host: Option<HeaderValue>,
     /// The port in that.
     pub port: Option<u16>,
+    /// Which fields it had; those that are gone again do no harm.
+    pub survey: Survey,
 }
 
 /// Makes a client's header fields those of the request to its upstream. Framing is deleted: the side that writes
@@ -122,7 +129,7 @@ pub struct Original {
 ///
 /// Gives what the fields ask of us.
 pub fn to_upstream(headers: &mut HeaderMap, peer: &Peer, original: Original, rules: &Rules) -> Wishes {
-    let survey = Survey::of(headers);
+    let survey = original.survey;
     // HTTP/1.0 knows no upgrades.
     let may_upgrade = survey.upgrade && original.version > Version::HTTP_10;
     let upgrade = if may_upgrade { take_upgrade(headers) } else { None };

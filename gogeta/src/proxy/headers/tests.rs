@@ -45,6 +45,7 @@ fn sent(lines_in: &[&str], peer: &Peer, rules: &Rules) -> (Vec<String>, Option<S
         version: Version::HTTP_11,
         host: headers.get(HOST).cloned(),
         port: headers.get(HOST).and_then(|host| host.to_str().ok()?.rsplit_once(':')?.1.parse().ok()),
+        survey: Survey::of(&headers),
     };
     let protocol = to_upstream(&mut headers, peer, original, rules).upgrade;
     (lines(&headers), protocol.map(|protocol| protocol.to_str().expect("text").to_owned()))
@@ -293,7 +294,8 @@ fn forwarded_says_the_same_in_quotes_where_they_are_due() {
 fn a_fixed_place_is_told_the_host_that_was_asked_for() {
     let mut headers = headers(&["host: target.test:81"]);
     let host = Some(HeaderValue::from_static("asked.test:82"));
-    let original = Original { version: Version::HTTP_11, host, port: Some(82) };
+    let survey = Survey::of(&headers);
+    let original = Original { version: Version::HTTP_11, host, port: Some(82), survey };
     to_upstream(&mut headers, &peer(false), original, &Rules { forwarded: true, ..rules() });
     let told = [
         "forwarded: for=10.1.2.3;host=\"asked.test:82\";proto=http",
@@ -313,7 +315,8 @@ fn via_grows_by_one_entry_each_hop() {
     let via = |version, rules: &Rules| {
         let mut request = headers(&["via: 1.0 first", "via: 1.1 second, 1.1 third"]);
         let mut response = request.clone();
-        to_upstream(&mut request, &peer(false), Original { version, host: None, port: None }, rules);
+        let original = Original { version, host: None, port: None, survey: Survey::of(&request) };
+        to_upstream(&mut request, &peer(false), original, rules);
         to_client(&mut response, version, false, rules);
         let lines = |headers: &HeaderMap| {
             headers
