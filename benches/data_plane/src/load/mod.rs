@@ -82,14 +82,14 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     let mut events = Vec::with_capacity(1024);
     loop {
         let now = Instant::now();
-        let is_over = now >= end && (interval.is_none() || free.len() == connections.len());
-        if is_over || now >= last {
-            break;
-        }
-        while let Some(&index) = free.front() {
+        while let Some(&index) = free.front().filter(|_| now < end || interval.is_some()) {
             let Some(due) = schedule.take(now.min(end)) else { break };
             free.pop_front();
             connections[index].ask(due)?;
+        }
+        let is_over = now >= end && (interval.is_none() || free.len() == connections.len());
+        if is_over || now >= last {
+            break;
         }
         let until = match free.is_empty() || now >= end {
             true => last,
