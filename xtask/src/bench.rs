@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::{command, tools, workspace};
+use crate::{command, counts, micro, tools, workspace};
 
 /// Options of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// Of the data plane, only rows with this in their title; writes no results
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// With `micro`: only count instructions, and keep the counts for `cargo xtask ci` to compare with
+    #[arg(long, conflicts_with = "quick")]
+    update: bool,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -26,6 +29,8 @@ enum What {
     ControlPlane,
     /// Memory of connections that do nothing
     Idle,
+    /// Single steps of a request, and the instructions that a whole one takes
+    Micro,
 }
 
 /// Builds gogeta in release and measures it.
@@ -36,6 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let needed = match args.what {
         What::DataPlane | What::Idle => &["ip", "nginx", "wrk", "haproxy"][..],
         What::ControlPlane => &["etcd"],
+        What::Micro => &["valgrind"],
     };
     let needed: Vec<_> = needed.iter().copied().map(tools::named).collect();
     if let Some(instruction) = tools::provide(&needed, true)? {
@@ -49,6 +55,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         What::DataPlane => beside_peers("data-plane", args),
         What::Idle => beside_peers("idle", args),
+        What::Micro if args.update => counts::update(),
+        What::Micro => micro::run(args.quick),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::{build_ebpf, command, fuzz, test, tidy, workspace};
+use crate::{build_ebpf, command, counts, fuzz, test, tidy, workspace};
 
 /// A name, and what is done under it.
 type Step = (&'static str, fn() -> Result<()>);
@@ -18,6 +18,7 @@ const STEPS: &[Step] = &[
     ("test", tests),
     ("build-ebpf", ebpf),
     ("fuzz", fuzzing),
+    ("counts", counts::check),
     ("doc", doc),
 ];
 
