@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use criterion::{BatchSize, Criterion};
 use gogeta::cli::Options;
 use gogeta::config::Config;
-use gogeta::proxy::headers::{Original, forwarded::Peer, to_client, to_upstream};
+use gogeta::proxy::headers::{Original, Survey, forwarded::Peer, to_client, to_upstream};
 use http::Version;
 use http::header::{HOST, HeaderMap};
 
@@ -20,11 +20,13 @@ pub(crate) fn headers(criterion: &mut Criterion) {
     for (name, head) in [("get", samples::get()), ("browser", samples::browser()), ("post", samples::post())]
     {
         let fields = samples::fields(&head);
-        let original = Original { version: Version::HTTP_11, host: fields.get(HOST).cloned(), port: None };
+        let host = fields.get(HOST).cloned();
         group.bench_function(name, |bencher| {
             bencher.iter_batched(
-                || (with_room(&fields), original.clone()),
-                |(mut fields, original)| {
+                || (with_room(&fields), host.clone()),
+                |(mut fields, host)| {
+                    let survey = Survey::of(black_box(&fields));
+                    let original = Original { version: Version::HTTP_11, host, port: None, survey };
                     let wishes = to_upstream(black_box(&mut fields), &peer, original, &rules);
                     (fields, wishes)
                 },
