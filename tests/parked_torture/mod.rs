@@ -12,6 +12,7 @@ mod reader;
 mod routing;
 mod unread;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,10 +21,11 @@ use tokio::task::JoinSet;
 use self::ask::{BAD, SIMPLE};
 use self::client::{Tally, Tormentor};
 use self::kernel_log::KernelLog;
-use self::origin::origin;
+use self::origin::origin_at;
 use self::routing::{History, Service};
 use crate::support::etcd::requires_all;
 use crate::support::gogeta::Gogeta;
+use crate::support::netns::{Namespace, connect};
 use crate::support::parking::{carried, parked, parking_with};
 use crate::support::random::{Random, number, seed};
 use crate::support::truth::metric;
@@ -36,16 +38,22 @@ async fn each_response_is_right_or_visibly_cut() {
     let seed = seed();
     let length = number("SECONDS").unwrap_or(if requires_all() { 60 } else { 20 });
     let length = Duration::from_secs(length);
+    // gogeta has a host of its own, with a cable to ours.
+    let Some(host) = Namespace::new() else { return };
+    let (here, there) = connect(&Namespace::host(), &host).await;
     let names = ["a1", "a2", "a3", "b1", "b2", "bad1", "bad2"];
     let mut backends = Vec::new();
     for name in names {
-        backends.push(origin(name).await);
+        backends.push(origin_at(name, here).await);
     }
-    let ports: Vec<_> = names.into_iter().zip(backends.iter().map(|backend| backend.port)).collect();
+    let addresses = backends.iter().map(|backend| (here, backend.port).into());
+    let all: Vec<_> = names.into_iter().zip(addresses).collect();
     let services: [Service; 3] =
-        [("a.test", ports[..3].into()), (SIMPLE, ports[3..5].into()), (BAD, ports[5..].into())];
+        [("a.test", all[..3].into()), (SIMPLE, all[3..5].into()), (BAD, all[5..].into())];
     let (history, mut random) = (Arc::new(History::default()), Random(seed));
     let builder = Gogeta::routes(&history.routes(0, &services, &mut random));
+    let [listen, admin] = [8080, 0].map(|port| SocketAddr::new(there, port).to_string());
+    let builder = builder.on(&host).args(["--listen", &listen, "--admin", &admin]);
     let Some(gogeta) = parking_with(builder.args(["--splice-max-requests", "100"])).await else {
         return;
     };

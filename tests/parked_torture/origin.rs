@@ -1,6 +1,9 @@
 //! The backends: each answers as it is told to, well or badly.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+use tokio::net::TcpListener;
 
 use super::ask::{Kind, Told};
 use crate::support::backend::{Backend, Peer};
@@ -12,11 +15,16 @@ const PIECE: u64 = 64 << 10;
 
 /// A backend of that name.
 pub(super) async fn origin(name: &'static str) -> Backend {
-    Backend::scripted(move |peer| async move {
+    origin_at(name, Ipv4Addr::LOCALHOST.into()).await
+}
+
+/// The same, at that address.
+pub(super) async fn origin_at(name: &'static str, address: IpAddr) -> Backend {
+    let listener = TcpListener::bind((address, 0)).await.expect("a port");
+    Backend::listening(listener, move |peer| async move {
         // Who fails to send has lost its client.
         let _ = serve(peer, name).await;
     })
-    .await
 }
 
 async fn serve(mut peer: Peer, name: &str) -> io::Result<()> {

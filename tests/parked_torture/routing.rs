@@ -1,9 +1,10 @@
 //! Routes that change all the time, and who was routed when.
 
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::support::backend::{Backend, service, uri};
+use crate::support::backend::{Backend, service_at, uri};
 use crate::support::client::get;
 use crate::support::gogeta::Gogeta;
 use crate::support::random::Random;
@@ -12,8 +13,8 @@ use crate::support::wait::until;
 /// How long a parked connection may go on to where it went before: until the change has been looked at.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A domain, and the names and ports of those who may serve it.
-pub(super) type Service = (&'static str, Vec<(&'static str, u16)>);
+/// A domain, and the names and addresses of those who may serve it.
+pub(super) type Service = (&'static str, Vec<(&'static str, SocketAddr)>);
 
 #[derive(Debug)]
 struct Period {
@@ -85,8 +86,8 @@ impl History {
             for (name, _) in &some {
                 self.begin(domain, name);
             }
-            let ports: Vec<u16> = some.iter().map(|(_, port)| *port).collect();
-            routes += &service(domain, &ports);
+            let addresses: Vec<_> = some.iter().map(|(_, address)| *address).collect();
+            routes += &service_at(domain, &addresses);
         }
         routes
     }

@@ -90,8 +90,11 @@ impl Plan {
     pub(crate) fn whole() -> Self {
         let mut scenarios = Vec::new();
         for body in [12, 1 << 10, 16 << 10, 64 << 10] {
-            scenarios.extend([1, 16, 64, 512].map(|connections| Scenario::most(body, connections)));
+            scenarios.extend([16, 64].map(|connections| Scenario::most(body, connections)));
         }
+        // What one client alone sees, and what a crowd does.
+        scenarios
+            .extend([(12, 1), (12, 512), (16 << 10, 512)].map(|(body, count)| Scenario::most(body, count)));
         scenarios.extend([Scenario::most(1 << 20, 16), Scenario::most(1 << 30, 2)]);
         let most = |title, asked, body| Scenario::new(title, Load::Most(asked), body, 64);
         scenarios.extend([

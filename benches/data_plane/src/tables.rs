@@ -18,12 +18,14 @@ pub(crate) fn markdown(results: &Results) -> String {
     });
     text +=
         "\n## Against nginx\n\nRatios of requests per second within a round: the median, and the range.\n\n";
-    table(&mut text, results, &most, |row, kind| {
-        results.ratio(&row.title, kind, Kind::Nginx).map(|spread| {
-            let Spread { least, middle, largest } = spread;
-            format!("{middle:.2} ({least:.2}–{largest:.2})")
-        })
-    });
+    table(&mut text, results, &most, |row, kind| results.ratio(&row.title, kind, Kind::Nginx).map(range));
+    text += "\n## Parked connections against userspace\n\nWhat `--splice sockmap` does beside `--splice off`, as above.\n\n";
+    let _ = writeln!(text, "| | sockmap / off |\n| --- | --: |");
+    for row in &most {
+        if let Some(ratio) = results.ratio(&row.title, Kind::GogetaSockmap, Kind::GogetaOff) {
+            let _ = writeln!(text, "| {} | {} |", row.title, range(ratio));
+        }
+    }
     let rates = results.at_a_rate();
     if !rates.is_empty() {
         text += "\n## Latency at a fixed rate\n\nOf what the slowest can, 64 connections; p50 / p99 / p99.9 in \
@@ -79,6 +81,10 @@ fn table(
             kinds.iter().map(|kind| cell(row, *kind).unwrap_or_else(|| "–".to_owned())).collect();
         let _ = writeln!(text, "| {} | {} |", row.title, cells.join(" | "));
     }
+}
+
+fn range(Spread { least, middle, largest }: Spread) -> String {
+    format!("{middle:.2} ({least:.2}–{largest:.2})")
 }
 
 /// Requests per second, in three digits.
