@@ -11,6 +11,10 @@ use super::Args;
 /// The key of RFC 6455, section 1.3, to which echo.rs knows the answer.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
+/// Exchanges that nobody times, on each connection: TCP sends ten packets at first, and then waits for what the other
+/// end takes its time to say.
+const WARMING: usize = 3;
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -41,8 +45,25 @@ impl Connection {
         } else {
             format!("GET {} HTTP/1.1\r\nHost: {host}\r\n\r\n", args.path).into_bytes()
         };
-        stream.set_nonblocking(true)?;
-        Ok(Self { stream, request, due: Instant::now(), wanted: Wanted::Nothing })
+        let mut this = Self { stream, request, due: Instant::now(), wanted: Wanted::Nothing };
+        for _ in 0..WARMING {
+            this.exchange()?;
+        }
+        this.stream.set_nonblocking(true)?;
+        Ok(this)
+    }
+
+    /// One exchange from its beginning to its end, on a socket that waits.
+    fn exchange(&mut self) -> Result<()> {
+        self.ask(Instant::now())?;
+        let mut buffer = [0; 64 << 10];
+        loop {
+            match (&self.stream).read(&mut buffer)? {
+                0 => bail!("a connection was closed"),
+                count if self.take(&buffer[..count])? => return Ok(()),
+                _ => {}
+            }
+        }
     }
 
     pub(super) fn socket(&self) -> &TcpStream {
