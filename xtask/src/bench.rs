@@ -66,11 +66,7 @@ fn beside_peers(task: &str, args: &Args) -> Result<()> {
     if let Err(error) = tools::provide(&[tools::named("caddy")], true) {
         println!("no Caddy: {error:#}");
     }
-    let mut cargo = workspace::cargo();
-    // In a place that is known, whatever the environment says.
-    cargo.args(["build", "--locked", "--release", "--target-dir", "target"]);
-    command::run(cargo.args(["-p", "gogeta", "-p", "gogeta-bench"]))?;
-    let release = workspace::root().join("target/release");
+    let release = workspace::build("release", &["gogeta", "gogeta-bench"])?;
     let mut bench = std::process::Command::new(release.join("gogeta-bench"));
     bench.arg(task).arg("--gogeta").arg(release.join("gogeta"));
     bench.arg("--output").arg(workspace::root().join("docs/benchmarks"));

@@ -51,7 +51,7 @@ pub(crate) fn run(is_quick: bool) -> Result<()> {
 
 /// Runs the benchmark of the steps; a quick look does without the minutes of fat LTO.
 fn steps(is_quick: bool) -> Result<Vec<Step>> {
-    let home = counts::target().join("criterion-micro");
+    let home = workspace::target().join("criterion-micro");
     if home.exists() {
         // Of steps that are no more.
         fs::remove_dir_all(&home)?;

@@ -78,18 +78,7 @@ pub(crate) fn update() -> Result<()> {
 /// # Errors
 /// When it cannot be built.
 pub(crate) fn build(profile: &str) -> Result<PathBuf> {
-    let mut cargo = workspace::cargo();
-    command::run(cargo.args([
-        "build",
-        "--locked",
-        "--profile",
-        "counts",
-        "-p",
-        "gogeta",
-        "--bin",
-        "gogeta",
-    ]))?;
-    Ok(target().join(profile).join("gogeta"))
+    Ok(workspace::build(profile, &["gogeta"])?.join("gogeta"))
 }
 
 /// Counts each scenario with this binary, and tells what it finds.
@@ -136,7 +125,7 @@ fn serve(
     scenario: &Scenario,
     asked: impl FnOnce(&Counted, &TcpListener) -> Result<()>,
 ) -> Result<Run> {
-    let folder = target().join("instructions").join(scenario.name);
+    let folder = workspace::target().join("instructions").join(scenario.name);
     let backend = TcpListener::bind("127.0.0.1:0")?;
     let gogeta = Counted::start(binary, &folder, scenario, backend.local_addr()?.port())?;
     asked(&gogeta, &backend)?;
@@ -150,9 +139,4 @@ fn compiler() -> Result<(String, String)> {
     let line =
         |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).map(|text| text.trim().to_owned());
     line("release:").zip(line("host:")).context("rustc does not say which one it is")
-}
-
-/// Where everything goes that is built and measured.
-pub(crate) fn target() -> PathBuf {
-    workspace::root().join("target")
 }
