@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
 
 use crate::hosts::{Host, PROXY, SERVER};
-use crate::process::Process;
+use crate::process::{Process, takes_connections};
 
 /// Workers, threads or processes of each contender: as many as this machine has CPUs.
 pub(crate) fn workers() -> usize {
@@ -19,16 +19,13 @@ pub(crate) fn workers() -> usize {
 
 /// How many connections each of them can have with the descriptors that this machine gives a process. HAProxy wants
 /// five for every two, and does not start with fewer.
-///
-/// # Errors
-/// When the limit cannot be raised to what is allowed.
-pub(crate) fn connections() -> Result<usize> {
-    let Some(most) = getrlimit(Resource::Nofile).maximum else { return Ok(32_768) };
-    // Those who do not raise theirs get it from here.
-    setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: Some(most) })
-        .context("the limit of open files")?;
-    Ok(usize::try_from(most.saturating_sub(100) * 2 / 5)?.min(32_768))
+pub(crate) fn connections() -> usize {
+    let most = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok());
+    most.map_or(CONNECTIONS, |most| (most.saturating_sub(100) * 2 / 5).min(CONNECTIONS))
 }
+
+/// More than anybody needs here.
+const CONNECTIONS: usize = 32_768;
 
 /// Who runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -222,7 +219,7 @@ impl Setup<'_> {
             .replace("{port}", &port.to_string())
             .replace("{tcp}", &(port + 1).to_string())
             .replace("{tcp_echo}", &(port + 2).to_string())
-            .replace("{connections}", &connections()?.to_string())
+            .replace("{connections}", &connections().to_string())
             .replace("{log}", log);
         let file = self.folder.join(format!("{port}-{name}"));
         fs::write(&file, text).with_context(|| file.display().to_string())?;
@@ -241,10 +238,7 @@ impl Contender {
 }
 
 fn from_the_client(address: SocketAddr) -> Result<()> {
-    let mut command = Host::Client.command(std::env::current_exe()?);
-    let output = command.args(["reach", &address.to_string()]).output()?;
-    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(())
+    Host::Client.enter(|| takes_connections(address))
 }
 
 fn is_installed(program: &str) -> bool {

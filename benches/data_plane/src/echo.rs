@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use anyhow::Result;
 
+use crate::load::read_head;
+
 /// The answer to the key of RFC 6455, section 1.3.
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
@@ -25,12 +27,7 @@ pub(crate) fn serve(address: SocketAddr) -> Result<()> {
 
 fn serve_one(mut stream: &TcpStream) -> Result<()> {
     stream.set_nodelay(true)?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
+    read_head(stream)?;
     write!(
         stream,
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// One of them.
@@ -119,6 +120,10 @@ pub(crate) fn raise() -> Result<PathBuf> {
         set(host, "net/core/somaxconn", "16384")?;
     }
     set(Host::Proxy, "net/ipv4/ip_forward", "1")?;
+    // Those who do not raise theirs have it from here.
+    let most = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })
+        .context("the limit of open files")?;
     Ok(folder)
 }
 

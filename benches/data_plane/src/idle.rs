@@ -15,8 +15,8 @@ use crate::hosts::{self, Host};
 /// # Errors
 /// When a contender does not start, or does not answer.
 pub(crate) fn run(gogeta: &Path, is_quick: bool) -> Result<String> {
-    let count = connections()?.min(if is_quick { 1_000 } else { 10_000 });
     let folder = &hosts::raise()?;
+    let count = connections().min(if is_quick { 1_000 } else { 10_000 });
     let setup = Setup { gogeta, folder, logs: false };
     let _servers = setup.servers()?;
     let mut text = format!(

@@ -52,8 +52,6 @@ enum Task {
     Echo { listen: SocketAddr },
     #[command(hide = true)]
     Load(load::Args),
-    #[command(hide = true)]
-    Reach { address: SocketAddr },
 }
 
 #[derive(clap::Args)]
@@ -107,7 +105,6 @@ fn main() -> ExitCode {
             println!("{}", serde_json::to_string(&outcome)?);
             Ok(())
         }),
-        Task::Reach { address } => process::takes_connections(address),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! Measuring: every row, every contender, in turn, several rounds.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -145,15 +146,7 @@ fn one(
         }
         Load::Echo(bytes) => {
             let address = contender.echo.context("it takes no tunnels")?;
-            let args = load::Args {
-                address,
-                path: "/".to_owned(),
-                connections: row.connections,
-                rate: 0,
-                seconds: plan.seconds,
-                echo: Some(bytes),
-            };
-            Measure::new(row, contender.kind, round).with(&generate(&args)?, plan.seconds)
+            generated(plan, row, contender.kind, round, (address, 0, Some(bytes)))?
         }
         Load::Share(percent) => {
             let base = plan.scenarios.iter().find(|other| {
@@ -162,15 +155,8 @@ fn one(
                     && other.load == Load::Most(Asked::Plain)
             });
             let most = base.and_then(|base| slowest.get(&base.title)).context("no maximum is known")?;
-            let args = load::Args {
-                address: contender.web,
-                path: row.path(),
-                connections: row.connections,
-                rate: (most * f64::from(percent) / 100.0) as u32,
-                seconds: plan.seconds,
-                echo: None,
-            };
-            Measure::new(row, contender.kind, round).with(&generate(&args)?, plan.seconds)
+            let rate = (most * f64::from(percent) / 100.0) as u32;
+            generated(plan, row, contender.kind, round, (contender.web, rate, None))?
         }
     };
     let per_exchange = |time: Duration| time.as_secs_f64() * 1e6 / measure.count;
@@ -211,6 +197,19 @@ impl Measure {
             ..self
         }
     }
+}
+
+/// What the own load comes to there: at that rate, or as much as can be, of echoes or requests.
+fn generated(
+    plan: &Plan,
+    row: &Scenario,
+    contender: Kind,
+    round: u32,
+    (address, rate, echo): (SocketAddr, u32, Option<usize>),
+) -> Result<Measure> {
+    let (path, connections, seconds) = (row.path(), row.connections, plan.seconds);
+    let outcome = generate(&load::Args { address, path, connections, rate, seconds, echo })?;
+    Ok(Measure::new(row, contender, round).with(&outcome, seconds))
 }
 
 /// Runs the own load on the client.

@@ -83,7 +83,7 @@ fn fields(process: &Path) -> Option<Vec<String>> {
     Some(rest.split_whitespace().map(str::to_owned).collect())
 }
 
-/// Waits until somebody takes connections there; to be called on the host where that can be seen.
+/// Waits until somebody takes connections there, as seen from the host of this thread.
 ///
 /// # Errors
 /// When nobody does in ten seconds.

@@ -140,14 +140,20 @@ fn upgrade(mut stream: &TcpStream, host: &str) -> Result<()> {
         "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
     )?;
+    let head = read_head(stream)?;
+    ensure!(head.starts_with(b"HTTP/1.1 101"), "not upgraded: {}", String::from_utf8_lossy(&head));
+    Ok(())
+}
+
+/// Reads a head to its end, and nothing behind it.
+pub(crate) fn read_head(mut stream: &TcpStream) -> Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         stream.read_exact(&mut byte)?;
         head.push(byte[0]);
     }
-    ensure!(head.starts_with(b"HTTP/1.1 101"), "not upgraded: {}", String::from_utf8_lossy(&head));
-    Ok(())
+    Ok(head)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use rustix::event::{Timespec, epoll};
 use serde::{Deserialize, Serialize};
 
 use self::connection::Connection;
-pub(crate) use self::connection::host;
+pub(crate) use self::connection::{host, read_head};
 
 /// Options of a load, as the benchmark gives them to itself.
 #[derive(Debug, Clone, clap::Args)]
