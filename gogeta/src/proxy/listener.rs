@@ -260,11 +260,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn who_is_in_the_queue_stays_and_nobody_joins_it() {
         use std::time::Duration;
-        let engine = Engine::load(1, false).map(|(engine, _)| engine);
-        if let Err(why) = &engine {
-            assert!(std::env::var("GOGETA_TEST_REQUIRE").as_deref() != Ok("all"), "{why:?}");
-        }
-        for engine in [None, engine.ok()] {
+        for engine in [None, crate::splice::testing::engine()] {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
             let address = listener.local_addr().expect("an address");
             let _early = std::net::TcpStream::connect(address).expect("a connection");

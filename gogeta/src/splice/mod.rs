@@ -22,7 +22,7 @@ pub use seat::{Back, Ledger, Seat, Terms, Unfit};
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

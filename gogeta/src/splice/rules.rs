@@ -15,16 +15,11 @@ use tokio::sync::watch;
 
 use super::counts::Reason;
 use super::seat::{Back, Ledger, Seat, Unfit, WINDOW};
-use super::testing::{Four, GET, OK, connected, engine, loaded, narrow, some, take, text, until};
+use super::testing::{Four, GET, OK, connected, engine, loaded, pattern, some, take, text, until};
 
 /// A response with a body of so many bytes, each of which tells where it stands.
 fn response(length: usize) -> Vec<u8> {
-    let body = (0..length).map(|at| u8::try_from(at % 251).unwrap());
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n")
-        .into_bytes()
-        .into_iter()
-        .chain(body)
-        .collect()
+    [format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes(), &pattern(length)].concat()
 }
 
 /// All that comes until there is so much of it.
@@ -56,9 +51,7 @@ fn close(socket: &mut TcpStream) -> TcpStream {
 fn a_fin_without_data_does_not_break_the_other_socket() {
     let Some(engine) = engine() else { return };
     // The client's, while nothing is on its way.
-    let mut four = Four::new();
-    let mut seat = four.seat(&engine);
-    four.park(&mut seat).unwrap();
+    let (mut four, seat) = Four::parked(&engine);
     four.exchange(GET, OK);
     four.client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(four.back(&seat), (Back::Quiet, Reason::Closed));
@@ -69,9 +62,7 @@ fn a_fin_without_data_does_not_break_the_other_socket() {
     assert!(four.theirs.take_error().unwrap().is_none());
 
     // The upstream's, in the midst of a response, where the kernel would send it on.
-    let mut four = Four::new();
-    let mut seat = four.seat(&engine);
-    four.park(&mut seat).unwrap();
+    let (mut four, seat) = Four::parked(&engine);
     four.client.write_all(GET).unwrap();
     take(&mut four.backend, GET.len());
     four.backend.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345").unwrap();
@@ -89,9 +80,7 @@ fn a_fin_without_data_does_not_break_the_other_socket() {
 fn what_has_nowhere_to_go_comes_to_userspace() {
     let Some(engine) = engine() else { return };
     // A request whose upstream is gone.
-    let mut four = Four::new();
-    let mut seat = four.seat(&engine);
-    four.park(&mut seat).unwrap();
+    let (mut four, seat) = Four::parked(&engine);
     let _far = close(&mut four.theirs);
     four.client.write_all(GET).unwrap();
     assert_eq!(four.back(&seat).0, Back::Quiet);
@@ -99,9 +88,7 @@ fn what_has_nowhere_to_go_comes_to_userspace() {
 
     // A response whose client is gone: its head, and more of its body.
     for begun in [false, true] {
-        let mut four = Four::new();
-        let mut seat = four.seat(&engine);
-        four.park(&mut seat).unwrap();
+        let (mut four, seat) = Four::parked(&engine);
         four.client.write_all(GET).unwrap();
         take(&mut four.backend, GET.len());
         let (first, rest) = OK.split_at(OK.len() - 2);
@@ -164,9 +151,7 @@ fn what_came_before_a_socket_got_its_seat_is_userspaces() {
 #[test]
 fn what_was_passed_up_and_not_read_outlives_the_seat() {
     let Some(engine) = engine() else { return };
-    let mut four = Four::new();
-    let mut seat = four.seat(&engine);
-    four.park(&mut seat).unwrap();
+    let (mut four, seat) = Four::parked(&engine);
     let odd = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\n";
     four.client.write_all(odd).unwrap();
     assert_eq!(four.back(&seat), (Back::Quiet, Reason::Refused));
@@ -181,9 +166,7 @@ fn what_was_passed_up_and_not_read_outlives_the_seat() {
 #[test]
 fn what_userspace_writes_comes_behind_what_the_kernel_has_carried() {
     let Some(engine) = engine() else { return };
-    let mut four = Four::new();
-    four.ours = narrow(four.ours);
-    four.client = narrow(four.client);
+    let mut four = Four::narrow();
     let mut seat = four.seat(&engine);
     four.park(&mut seat).unwrap();
     let response = response(400_000);
@@ -210,9 +193,7 @@ fn what_userspace_writes_comes_behind_what_the_kernel_has_carried() {
 #[test]
 fn no_more_than_the_window_is_carried_to_a_client_who_does_not_read() {
     let Some(engine) = engine() else { return };
-    let mut four = Four::new();
-    four.ours = narrow(four.ours);
-    four.client = narrow(four.client);
+    let mut four = Four::narrow();
     let mut seat = four.seat(&engine);
     four.park(&mut seat).unwrap();
     let response = response(50_000);
@@ -255,9 +236,7 @@ fn a_message_that_the_kernel_carries_wakes_nobody() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (_routes, changed) = watch::channel(0);
     runtime.spawn(engine.clone().run(events, changed));
-    let mut four = Four::new();
-    let mut seat = four.seat(&engine);
-    four.park(&mut seat).unwrap();
+    let (mut four, seat) = Four::parked(&engine);
     let wakes = Arc::new(Wakes::default());
     seat.set_waker(&Waker::from(wakes.clone()));
     for _ in 0..1000 {
@@ -326,9 +305,7 @@ fn what_comes_while_a_pair_is_armed_is_carried_or_told_of() {
 #[test]
 fn a_request_asks_for_room_where_an_answer_like_the_last_would_not_fit() {
     let Some((engine, mut events)) = loaded() else { return };
-    let mut four = Four::new();
-    let mut seat = four.seat(&engine);
-    four.park(&mut seat).unwrap();
+    let (mut four, seat) = Four::parked(&engine);
     let long = format!("HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n{}", "x".repeat(400_000));
     for round in 0..5 {
         while events.take().is_some() {}

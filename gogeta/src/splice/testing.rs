@@ -7,36 +7,16 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use gogeta_common::pair::Carried;
 use tokio::net::TcpSocket;
 
 use super::counts::Reason;
-use super::engine::{Engine, Name, Tenant};
+use super::engine::Engine;
 use super::kernel::Events;
 use super::seat::{Back, Ledger, Seat, Terms, Unfit};
-
-#[derive(Debug)]
-pub(super) struct Nobody;
-
-impl Tenant for Nobody {
-    fn carried(&self, _: u64) {}
-    fn request(&self, _: &Carried) {}
-    fn goes_on(&self, _: Duration) -> bool {
-        true
-    }
-    fn is_patient(&self, _: Duration) -> bool {
-        true
-    }
-    fn is_routed(&self) -> bool {
-        true
-    }
-    fn name(&self) -> Name {
-        Name { client: ([127, 0, 0, 1], 1).into(), host: "a.test".to_owned(), upstream: String::new() }
-    }
-}
+use super::trial::Nobody;
 
 /// An engine; none where the kernel says no, which is an error where nothing may be skipped.
-pub(super) fn engine() -> Option<Arc<Engine>> {
+pub(crate) fn engine() -> Option<Arc<Engine>> {
     loaded().map(|(engine, _)| engine)
 }
 
@@ -98,6 +78,28 @@ impl Four {
         Self { client, ours, theirs, backend }
     }
 
+    /// Parked ones, with their seat.
+    pub(super) fn parked(engine: &Arc<Engine>) -> (Self, Seat) {
+        let four = Self::new();
+        let mut seat = four.seat(engine);
+        four.park(&mut seat).unwrap();
+        (four, seat)
+    }
+
+    /// The same as a tunnel.
+    pub(super) fn opened(engine: &Arc<Engine>) -> (Self, Seat) {
+        let four = Self::new();
+        let mut seat = four.seat(engine);
+        four.open(&mut seat, Default::default()).unwrap();
+        (four, seat)
+    }
+
+    /// Those whose client, and gogeta's socket to it, have small buffers.
+    pub(super) fn narrow() -> Self {
+        let Self { client, ours, theirs, backend } = Self::new();
+        Self { client: narrow(client), ours: narrow(ours), theirs, backend }
+    }
+
     pub(super) fn park(&self, seat: &mut Seat) -> Result<(), Unfit> {
         self.park_with(seat, Ledger::default(), Ledger::default())
     }
@@ -132,10 +134,8 @@ impl Four {
     }
 
     pub(super) fn is_parked(&self, seat: &Seat) -> bool {
-        {
-            let [ours, theirs] = [&self.ours, &self.theirs].map(|socket| (socket.as_fd(), Ledger::default()));
-            seat.look(ours, theirs, Waker::noop()).is_none()
-        }
+        let [ours, theirs] = [&self.ours, &self.theirs].map(|socket| (socket.as_fd(), Ledger::default()));
+        seat.look(ours, theirs, Waker::noop()).is_none()
     }
 
     pub(super) fn exchange(&mut self, request: &[u8], response: &[u8]) {
@@ -150,6 +150,11 @@ pub(super) fn take(stream: &mut TcpStream, count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     stream.read_exact(&mut bytes).unwrap();
     bytes
+}
+
+/// Bytes each of which tells where it stands.
+pub(super) fn pattern(count: usize) -> Vec<u8> {
+    (0..count).map(|at| u8::try_from(at % 251).unwrap()).collect()
 }
 
 pub(super) fn text(bytes: &[u8]) -> String {

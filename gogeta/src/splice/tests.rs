@@ -11,9 +11,7 @@ use super::testing::{Four, GET, OK, engine, some, take, text};
 #[test]
 fn simple_requests_and_their_responses_are_carried() {
     let Some(engine) = engine() else { return };
-    let mut four = Four::new();
-    let mut seat = four.seat(&engine);
-    four.park(&mut seat).unwrap();
+    let (mut four, seat) = Four::parked(&engine);
     for _ in 0..100 {
         four.exchange(GET, OK);
     }
@@ -34,9 +32,7 @@ fn what_the_guard_refuses_is_userspaces() {
         b"GET / HTTP/1.1\r\nHost: a.te",
         b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\nGET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
     ] {
-        let mut four = Four::new();
-        let mut seat = four.seat(&engine);
-        four.park(&mut seat).unwrap();
+        let (mut four, mut seat) = Four::parked(&engine);
         four.exchange(GET, OK);
         four.client.write_all(odd).unwrap();
         assert_eq!(four.back(&seat), (Back::Quiet, Reason::Refused));
@@ -62,9 +58,7 @@ fn a_response_that_is_not_simple_is_userspaces_with_its_requests_head() {
         b"HTTP/1.1 200 O",
         b"HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n",
     ] {
-        let mut four = Four::new();
-        let mut seat = four.seat(&engine);
-        four.park(&mut seat).unwrap();
+        let (mut four, seat) = Four::parked(&engine);
         four.client.write_all(GET).unwrap();
         assert_eq!(take(&mut four.backend, GET.len()), GET);
         four.backend.write_all(odd).unwrap();
@@ -77,9 +71,7 @@ fn a_response_that_is_not_simple_is_userspaces_with_its_requests_head() {
 fn nothing_passes_the_end_of_a_response() {
     let Some(engine) = engine() else { return };
     // In one piece with its end, behind it, and instead of nothing.
-    let mut four = Four::new();
-    let mut seat = four.seat(&engine);
-    four.park(&mut seat).unwrap();
+    let (mut four, seat) = Four::parked(&engine);
     four.client.write_all(GET).unwrap();
     assert_eq!(take(&mut four.backend, GET.len()), GET);
     four.backend.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345").unwrap();
@@ -88,9 +80,7 @@ fn nothing_passes_the_end_of_a_response() {
     four.backend.write_all(b"67890SURPLUS").unwrap();
     assert_eq!(four.back(&seat).0, Back::Cut);
 
-    let mut four = Four::new();
-    let mut seat = four.seat(&engine);
-    four.park(&mut seat).unwrap();
+    let (mut four, seat) = Four::parked(&engine);
     four.exchange(GET, OK);
     four.backend.write_all(b"SURPLUS").unwrap();
     assert_eq!(four.back(&seat).0, Back::Quiet);
@@ -121,9 +111,7 @@ fn a_pair_with_bytes_that_nobody_has_read_is_not_parked() {
 fn whoever_closes_gives_the_pair_back() {
     let Some(engine) = engine() else { return };
     for side in 0..2 {
-        let mut four = Four::new();
-        let mut seat = four.seat(&engine);
-        four.park(&mut seat).unwrap();
+        let (mut four, seat) = Four::parked(&engine);
         four.exchange(GET, OK);
         [&four.client, &four.backend][side].shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(four.back(&seat), (Back::Quiet, Reason::Closed));
@@ -136,9 +124,7 @@ fn whoever_closes_gives_the_pair_back() {
 fn an_upstream_that_closes_instead_of_answering_has_an_answer_pending_and_in_its_midst_it_is_cut() {
     let Some(engine) = engine() else { return };
     for begun in [false, true] {
-        let mut four = Four::new();
-        let mut seat = four.seat(&engine);
-        four.park(&mut seat).unwrap();
+        let (mut four, seat) = Four::parked(&engine);
         four.client.write_all(GET).unwrap();
         take(&mut four.backend, GET.len());
         if begun {
@@ -153,9 +139,7 @@ fn an_upstream_that_closes_instead_of_answering_has_an_answer_pending_and_in_its
 #[test]
 fn a_recalled_pair_comes_back_at_the_end_of_its_request() {
     let Some(engine) = engine() else { return };
-    let mut four = Four::new();
-    let mut seat = four.seat(&engine);
-    four.park(&mut seat).unwrap();
+    let (mut four, mut seat) = Four::parked(&engine);
     four.client.write_all(GET).unwrap();
     take(&mut four.backend, GET.len());
     engine.recall(seat.slot());
@@ -199,9 +183,7 @@ fn a_pair_is_not_counted_before_the_kernel_has_it() {
 fn slots_are_used_again() {
     let Some(engine) = engine() else { return };
     for _ in 0..100 {
-        let mut four = Four::new();
-        let mut seat = four.seat(&engine);
-        four.park(&mut seat).unwrap();
+        let (mut four, seat) = Four::parked(&engine);
         four.exchange(GET, OK);
         engine.recall(seat.slot());
         four.back(&seat);

@@ -148,8 +148,9 @@ impl Flag {
     }
 }
 
+/// A tenant that lets everything be.
 #[derive(Debug)]
-struct Nobody;
+pub(super) struct Nobody;
 
 impl Tenant for Nobody {
     fn carried(&self, _: u64) {}

@@ -6,19 +6,12 @@ use std::os::fd::AsFd as _;
 
 use super::counts::Reason;
 use super::seat::{Back, Ledger, Unfit, WINDOW};
-use super::testing::{Four, engine, narrow, some, take, text, until};
-
-/// Bytes each of which tells where it stands.
-fn pattern(count: usize) -> Vec<u8> {
-    (0..count).map(|at| u8::try_from(at % 251).unwrap()).collect()
-}
+use super::testing::{Four, engine, narrow, pattern, some, take, text, until};
 
 #[test]
 fn whatever_comes_goes_to_the_other_side() {
     let Some(engine) = engine() else { return };
-    let mut four = Four::new();
-    let mut seat = four.seat(&engine);
-    four.open(&mut seat, Default::default()).unwrap();
+    let (mut four, seat) = Four::opened(&engine);
     let mut size = 1;
     for round in 0..200 {
         size = size * 7919 % 60_013;
@@ -39,9 +32,7 @@ fn whatever_comes_goes_to_the_other_side() {
 fn a_tunnel_holds_no_more_than_the_window_for_whoever_does_not_read() {
     let Some(engine) = engine() else { return };
     for side in 0..2 {
-        let mut four = Four::new();
-        four.ours = narrow(four.ours);
-        four.client = narrow(four.client);
+        let mut four = Four::narrow();
         four.theirs = narrow(four.theirs);
         four.backend = narrow(four.backend);
         let mut seat = four.seat(&engine);
@@ -105,9 +96,7 @@ fn a_tunnel_holds_no_more_than_the_window_for_whoever_does_not_read() {
 fn whoever_ends_its_half_or_breaks_off_gives_the_tunnel_back() {
     let Some(engine) = engine() else { return };
     for side in 0..2 {
-        let mut four = Four::new();
-        let mut seat = four.seat(&engine);
-        four.open(&mut seat, Default::default()).unwrap();
+        let (mut four, mut seat) = Four::opened(&engine);
         let from = if side == 0 { &mut four.client } else { &mut four.backend };
         from.write_all(b"last").unwrap();
         from.shutdown(Shutdown::Write).unwrap();
@@ -120,9 +109,7 @@ fn whoever_ends_its_half_or_breaks_off_gives_the_tunnel_back() {
         let ledgers = [Ledger { read: 4, written: 0 }, Ledger::default()];
         assert!(matches!(four.open(&mut seat, (ledgers[1 - side], ledgers[side])), Err(Unfit::Unquiet)));
 
-        let mut four = Four::new();
-        let mut seat = four.seat(&engine);
-        four.open(&mut seat, Default::default()).unwrap();
+        let (mut four, seat) = Four::opened(&engine);
         let (near, _far) = super::testing::connected();
         let gone = std::mem::replace([&mut four.client, &mut four.backend][side], near);
         let gone = tokio::net::TcpSocket::from_std_stream(gone);
@@ -136,9 +123,7 @@ fn whoever_ends_its_half_or_breaks_off_gives_the_tunnel_back() {
 #[test]
 fn a_tunnel_comes_back_when_it_is_wanted() {
     let Some(engine) = engine() else { return };
-    let mut four = Four::new();
-    let mut seat = four.seat(&engine);
-    four.open(&mut seat, Default::default()).unwrap();
+    let (mut four, mut seat) = Four::opened(&engine);
     four.client.write_all(b"GET / HTTP/1.1").unwrap();
     assert_eq!(text(&take(&mut four.backend, 14)), "GET / HTTP/1.1");
     engine.close();
