@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt as _;
 
 use rustix::process::{Signal, geteuid};
 
+use gogeta::splice::Kinds;
+
 use crate::support::backend::{Backend, service};
 use crate::support::client::{Client, get};
 use crate::support::etcd::skip;
@@ -49,7 +51,7 @@ fn may(command: &[&str]) -> bool {
         skip("it takes root, and setpriv of util-linux");
         return false;
     }
-    if let Err(why) = gogeta::splice::Engine::load(1, false) {
+    if let Err(why) = gogeta::splice::Engine::load(1, false, Kinds { sockmap: true, wire: false }) {
         skip(&why.to_string());
         return false;
     }

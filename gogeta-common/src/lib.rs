@@ -8,6 +8,7 @@
 
 pub mod guard;
 pub mod pair;
+pub mod wire;
 
 /// The name of the probe, the program in `gogeta-ebpf` that does nothing.
 ///
@@ -17,6 +18,16 @@ pub const PROBE_PROGRAM: &str = "gogeta_probe";
 /// The name of the filter for listeners that are about to close.
 pub const DOOR_PROGRAM: &str = "gogeta_door";
 
+/// The names of what all engines have in the eBPF object.
+pub mod shared {
+    /// The pairs, by slot.
+    pub const PAIRS: &str = "PAIRS";
+    /// Events for userspace.
+    pub const EVENTS: &str = "EVENTS";
+    /// A constant of the programs: whether requests are told of, one by one.
+    pub const LOGS: &str = "LOGS";
+}
+
 /// The names of the sockmap engine's program and maps in the eBPF object.
 pub mod sockmap {
     /// The program that judges what comes on a parked socket.
@@ -25,10 +36,4 @@ pub mod sockmap {
     pub const SOCKETS: &str = "SOCKETS";
     /// Which pair a cookie belongs to.
     pub const FLOWS: &str = "FLOWS";
-    /// The pairs, by slot.
-    pub const PAIRS: &str = "PAIRS";
-    /// Events for userspace.
-    pub const EVENTS: &str = "EVENTS";
-    /// A constant of the program: whether requests are told of, one by one.
-    pub const LOGS: &str = "LOGS";
 }

@@ -16,8 +16,12 @@
 //! `Pending` and `Broken` to `Local`.
 //!
 //! A tunnel has no requests. `Open` leads it from `Local` to `Open`, `Refuse` and `Take` lead it back.
+//!
+//! The wire engine has one phase more, in which the kernel takes over with the first request that comes: `Ready` leads
+//! from `Local` to `Armed`, `Start` from there to `Busy`, `Refuse` and `Take` lead back.
 
 use crate::guard::{HEAD_MAX, HOST_MAX, RequestScan, ResponseScan};
+use crate::wire::pair::Wire;
 
 /// Who has a pair, and for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +43,16 @@ pub enum Phase {
     Broken = 6,
     /// The kernel has both, and carries whatever comes.
     Open = 7,
+    /// The kernel has both from the first request on; what else comes is for the sockets.
+    Armed = 8,
+}
+
+impl Phase {
+    /// Whether the kernel has the pair.
+    #[inline(always)]
+    pub const fn is_carried(self) -> bool {
+        matches!(self, Self::Idle | Self::Busy | Self::Body | Self::Open | Self::Armed)
+    }
 }
 
 /// What happens to a pair.
@@ -48,6 +62,10 @@ pub enum Step {
     Arm,
     /// The same, of a tunnel.
     Open,
+    /// The same, and the kernel is to take over with the next request.
+    Ready,
+    /// The first request since then passed the guard.
+    Start,
     /// A request passed the guard.
     Request,
     /// Something else came: a request that does not pass, bytes of an upstream that nobody asked, or more than may
@@ -79,6 +97,8 @@ pub enum Step {
 pub struct Word(pub u64);
 
 const STOP: u64 = 1 << 8;
+/// Which of two books the pair's numbers are in; see [`crate::wire::drive::Books`].
+const BOOK: u64 = 1 << 9;
 const TURN: u64 = 1 << 16;
 
 impl Word {
@@ -93,8 +113,15 @@ impl Word {
             5 => Phase::Pending,
             6 => Phase::Broken,
             7 => Phase::Open,
+            8 => Phase::Armed,
             _ => Phase::Free,
         }
+    }
+
+    /// Which of two books the pair's numbers are in: 0 or 1.
+    #[inline(always)]
+    pub const fn book(self) -> usize {
+        (self.0 & BOOK != 0) as usize
     }
 
     /// Whether userspace wants it back.
@@ -110,15 +137,19 @@ impl Word {
             (Step::Arm, Phase::Local) => Some(self.turn(Phase::Idle)),
             (Step::Request, Phase::Idle) if !self.is_stopped() => Some(self.turn(Phase::Busy)),
             (Step::Open, Phase::Local) => Some(self.turn(Phase::Open)),
-            (Step::Refuse | Step::Take, Phase::Idle | Phase::Open) => Some(self.turn(Phase::Local)),
+            (Step::Ready, Phase::Local) => Some(self.turn(Phase::Armed)),
+            (Step::Start, Phase::Armed) if !self.is_stopped() => Some(Self(self.turn(Phase::Busy).0 ^ BOOK)),
+            (Step::Refuse | Step::Take, Phase::Idle | Phase::Open | Phase::Armed) => {
+                Some(self.turn(Phase::Local))
+            }
             (Step::Lose, Phase::Busy) => Some(self.turn(Phase::Local)),
             (Step::Head, Phase::Busy) => Some(self.turn(Phase::Body)),
             (Step::End, Phase::Busy | Phase::Body) if self.is_stopped() => Some(self.turn(Phase::Local)),
             (Step::End, Phase::Busy | Phase::Body) => Some(self.turn(Phase::Idle)),
             (Step::Answer, Phase::Busy) => Some(self.turn(Phase::Pending)),
-            (Step::Break, Phase::Body) => Some(self.turn(Phase::Broken)),
+            (Step::Break, Phase::Busy | Phase::Body) => Some(self.turn(Phase::Broken)),
             (Step::Resume, Phase::Pending | Phase::Broken) => Some(self.turn(Phase::Local)),
-            (Step::Stop, Phase::Idle | Phase::Busy | Phase::Body | Phase::Open) => Some(Self(self.0 | STOP)),
+            (Step::Stop, phase) if phase.is_carried() => Some(Self(self.0 | STOP)),
             (Step::Pass, Phase::Local | Phase::Pending | Phase::Broken) => Some(self.turn(self.phase())),
             // Who sends on while it is to wait has to be looked at when the response is over.
             (Step::Pass, Phase::Busy | Phase::Body) => Some(Self((self.0 | STOP).wrapping_add(TURN))),
@@ -144,7 +175,7 @@ impl Word {
             Phase::Busy | Phase::Body => self.0 & STOP,
             _ => 0,
         };
-        Self(turns | stop | phase as u64)
+        Self(turns | self.0 & BOOK | stop | phase as u64)
     }
 }
 
@@ -200,8 +231,10 @@ pub struct Pair {
     pub asking: RequestScan,
     /// How many of the response's first bytes count.
     pub answer_len: u32,
-    /// Nothing.
-    pub unused: u32,
+    /// Bytes that the client's socket sent and that it did not know to have arrived when the last carriage began.
+    pub behind: u32,
+    /// What is the wire engine's.
+    pub wire: Wire,
 }
 
 const _: () = assert!(
@@ -213,6 +246,7 @@ const _: () = assert!(
             + size_of::<ResponseScan>()
             + size_of::<RequestScan>()
             + 2 * 4
+            + size_of::<Wire>()
 );
 
 /// Which of its pair's sockets one is, and where the pair is: the value of the map of flows, by cookie.
@@ -294,7 +328,7 @@ const _: () = assert!(size_of::<Carried>() == 16 + 3 * 8 + 4 * 4 + HEAD_MAX);
 mod tests {
     use super::*;
 
-    const PHASES: [Phase; 8] = [
+    const PHASES: [Phase; 9] = [
         Phase::Free,
         Phase::Local,
         Phase::Idle,
@@ -303,8 +337,11 @@ mod tests {
         Phase::Pending,
         Phase::Broken,
         Phase::Open,
+        Phase::Armed,
     ];
-    const STEPS: [Step; 13] = [
+    const STEPS: [Step; 15] = [
+        Step::Ready,
+        Step::Start,
         Step::Resume,
         Step::Open,
         Step::Arm,
@@ -333,6 +370,12 @@ mod tests {
         let edges = [
             (Phase::Local, Step::Arm, Phase::Idle),
             (Phase::Local, Step::Open, Phase::Open),
+            (Phase::Local, Step::Ready, Phase::Armed),
+            (Phase::Armed, Step::Start, Phase::Busy),
+            (Phase::Armed, Step::Refuse, Phase::Local),
+            (Phase::Armed, Step::Take, Phase::Local),
+            (Phase::Armed, Step::Stop, Phase::Armed),
+            (Phase::Busy, Step::Break, Phase::Broken),
             (Phase::Open, Step::Refuse, Phase::Local),
             (Phase::Open, Step::Take, Phase::Local),
             (Phase::Open, Step::Stop, Phase::Open),
@@ -390,6 +433,17 @@ mod tests {
         // Nor is one that went all the way round.
         let round = seen.after(Step::Arm).unwrap().after(Step::Request).unwrap().after(Step::End).unwrap();
         assert_ne!(seen.after(Step::Arm).unwrap(), round);
+    }
+
+    #[test]
+    fn each_start_turns_to_the_other_book_and_nothing_else_does() {
+        let armed = word(Phase::Local).after(Step::Ready).unwrap();
+        let busy = armed.after(Step::Start).unwrap();
+        assert_eq!((armed.book(), busy.book()), (0, 1));
+        let local = busy.after(Step::Stop).unwrap().after(Step::End).unwrap();
+        assert_eq!((local.phase(), local.book()), (Phase::Local, 1));
+        assert_eq!(local.after(Step::Ready).unwrap().after(Step::Start).unwrap().book(), 0);
+        assert_eq!(armed.after(Step::Stop).unwrap().after(Step::Start), None);
     }
 
     #[test]

@@ -12,9 +12,17 @@
 #[cfg(target_arch = "bpf")]
 mod door;
 #[cfg(target_arch = "bpf")]
+mod events;
+#[cfg(target_arch = "bpf")]
+mod guard;
+#[cfg(target_arch = "bpf")]
 mod messages;
 #[cfg(target_arch = "bpf")]
+mod packet;
+#[cfg(target_arch = "bpf")]
 mod sockmap;
+#[cfg(target_arch = "bpf")]
+mod wire;
 
 use aya_ebpf::{bindings::sk_action::SK_PASS, macros::stream_verdict, programs::SkBuffContext};
 use gogeta_common::PROBE_PROGRAM;

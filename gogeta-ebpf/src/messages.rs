@@ -44,6 +44,12 @@ messages! {
     not_simple(slot, length) Debug debug "pair {}: a response that begins with {} bytes is not a simple one"
     /// The response is simple, but there is no room for it.
     too_much(slot, length, room) Debug debug "pair {}: a response of {} bytes, where there is room for {}"
+    /// TCP brings it again, where it matters.
+    dropped(slot, phase, side, length) Debug debug "pair {}: in phase {} a segment of side {} is dropped, of {} bytes"
+    /// One of gogeta's own sockets says something while others talk.
+    silenced(slot, side, length) Debug debug "pair {}: a segment of gogeta's own on side {} is dropped, of {} bytes"
+    /// The sockets are not where they should be.
+    not_begun(slot, which, behind) Debug debug "pair {}: a carriage does not begin, for socket {} is not at rest, {} behind"
     /// The other side of a tunnel does not read fast enough.
     no_room(slot, length, room) Debug debug "pair {}: {} bytes of a tunnel, where there is room for {}"
 }

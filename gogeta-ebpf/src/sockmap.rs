@@ -4,27 +4,22 @@
 //! unless a redirect helper has named another one, which then sends it. The rules that this program keeps are in
 //! ARCHITECTURE.md ("The sockmap engine"); the kernel's side of them is in `net/core/skmsg.c`.
 
-use core::mem::offset_of;
-
 use aya_ebpf::{
     bindings::{
-        BPF_F_MMAPABLE, BPF_F_NO_PREALLOC,
+        BPF_F_NO_PREALLOC,
         sk_action::{SK_DROP, SK_PASS},
     },
-    helpers::{
-        bpf_get_socket_cookie, bpf_ktime_get_ns,
-        generated::{bpf_loop, bpf_ringbuf_output, bpf_sk_redirect_hash, bpf_skb_load_bytes},
-    },
+    helpers::{bpf_get_socket_cookie, bpf_ktime_get_ns, generated::bpf_sk_redirect_hash},
     macros::{map, stream_verdict},
-    maps::{Array, HashMap, RingBuf, SockHash},
+    maps::{HashMap, SockHash},
     programs::SkBuffContext,
 };
-use gogeta_common::{
-    guard::{HEAD_MAX, Method, RequestScan, ResponseScan},
-    pair::{ANSWER_MAX, Carried, Flow, Pair, Phase, Step, Wake, Word},
-};
+use gogeta_common::pair::{ANSWER_MAX, Flow, Pair, Phase, Step, Word};
 
-use crate::messages;
+use crate::{
+    events::{PAIRS, carried, load, slot, swap, wake},
+    guard, messages,
+};
 
 /// The sockets of all pairs, by cookie. Userspace sets how many there may be before it loads this, here and below.
 #[map]
@@ -33,18 +28,6 @@ static SOCKETS: SockHash<u64> = SockHash::with_max_entries(2, 0);
 /// Which pair a socket is of, by cookie.
 #[map]
 static FLOWS: HashMap<u64, u32> = HashMap::with_max_entries(2, BPF_F_NO_PREALLOC);
-
-/// The pairs, in memory that userspace has too.
-#[map]
-static PAIRS: Array<Pair> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-/// What userspace should know.
-#[map]
-static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
-
-/// Whether userspace wants to know of each request.
-#[unsafe(no_mangle)]
-static LOGS: u32 = 0;
 
 /// What is done with the bytes.
 type Verdict = u32;
@@ -102,7 +85,7 @@ fn request(ctx: &SkBuffContext, pair: &mut Pair, word: Word, len: u32) -> Verdic
         messages::due(slot(pair), pair.requests);
         return hand_over(pair, Step::Refuse);
     };
-    let Some(method) = judge(ctx, pair, len) else {
+    let Some(method) = guard::judge(ctx.skb.skb, 0, pair, len) else {
         return hand_over(pair, Step::Refuse);
     };
     pair.carried.begun = pair.last;
@@ -124,22 +107,15 @@ fn request(ctx: &SkBuffContext, pair: &mut Pair, word: Word, len: u32) -> Verdic
 /// The first bytes of a response.
 #[inline(always)]
 fn answer(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Verdict {
-    let method = if pair.carried.method == Method::Head as u32 { Method::Head } else { Method::Get };
-    if !read_answer(ctx, pair, len) {
-        return hand_over(pair, Step::Answer);
-    }
-    let Some(framing) = pair.answering.framing(method) else {
-        messages::not_simple(slot(pair), len.into());
+    let Some(framing) = guard::frame(ctx.skb.skb, 0, pair, len) else {
         return hand_over(pair, Step::Answer);
     };
     let total = u64::from(framing.head) + framing.body;
-    pair.carried.length = framing.body;
     // All of it has to fit, so that nothing but its own length decides in its midst.
     if u64::from(len) > total || pair.down + total > pair.limit {
         messages::too_much(slot(pair), total, pair.limit - pair.down);
         return hand_over(pair, Step::Answer);
     }
-    pair.carried.status = u32::from(framing.status);
     let client = pair.client;
     if !redirect(ctx, client) {
         return hand_over(pair, Step::Answer);
@@ -220,13 +196,7 @@ fn count_down(pair: &mut Pair, len: u32) {
 /// The last byte of a response is on its way.
 #[inline(always)]
 fn finish(pair: &mut Pair) {
-    pair.carried.took = pair.last - pair.carried.begun;
-    // SAFETY: userspace sets it before the program is loaded; it must be read from the map, not taken for zero.
-    if unsafe { core::ptr::read_volatile(&raw const LOGS) } != 0 {
-        let size = offset_of!(Carried, head) as u64 + u64::from(pair.carried.head_len).min(HEAD_MAX as u64);
-        // SAFETY: so many bytes are there.
-        unsafe { bpf_ringbuf_output(events(), (&raw mut pair.carried).cast(), size, 0) };
-    }
+    carried(pair);
     if advance(pair, Step::End) == Some(Phase::Local) {
         wake(pair);
     }
@@ -258,35 +228,12 @@ fn advance(pair: &mut Pair, step: Step) -> Option<Phase> {
     None
 }
 
-#[inline(always)]
-fn load(pair: &Pair) -> Word {
-    // SAFETY: it is there; that it may change at any time is what volatile says.
-    Word(unsafe { (&raw const pair.word).read_volatile() })
-}
-
 /// Reads a field that may not be wanted. Else the compiler reads one of two by an address that it computes, and that the
 /// verifier lets only `CAP_PERFMON` do.
 #[inline(always)]
 fn look(field: &u64) -> u64 {
     // SAFETY: it is there.
     unsafe { (&raw const *field).read_volatile() }
-}
-
-/// Replaces the pair's word by another if it is still that one.
-#[inline(always)]
-fn swap(pair: &mut Pair, old: Word, new: Word) -> bool {
-    let mut found = old.0;
-    // `core` has no such function for this target. SAFETY: the word is aligned and there; BPF_CMPXCHG compares with
-    // R0 and leaves there what it found (`Documentation/bpf/standardization/instruction-set.rst`).
-    unsafe {
-        core::arch::asm!(
-            "r0 = cmpxchg_64({word} + 0, r0, {new})",
-            word = in(reg) &raw mut pair.word,
-            new = in(reg) new.0,
-            inout("r0") found,
-        );
-    }
-    found == old.0
 }
 
 /// Names the socket that is to send the bytes at hand; `SK_PASS` means that from then on.
@@ -302,92 +249,4 @@ fn redirect(ctx: &SkBuffContext, mut cookie: u64) -> bool {
         messages::no_target(cookie);
     }
     is_there
-}
-
-/// How messages call the pair.
-#[inline(always)]
-fn slot(pair: &Pair) -> u64 {
-    pair.carried.wake.slot.into()
-}
-
-/// Tells userspace to look at the pair. Where there is no room, it looks by itself now and then.
-#[inline(always)]
-fn wake(pair: &Pair) {
-    let mut event = Wake { client: pair.client, slot: pair.carried.wake.slot, kind: 0 };
-    // SAFETY: so many bytes are there.
-    unsafe { bpf_ringbuf_output(events(), (&raw mut event).cast(), size_of::<Wake>() as u64, 0) };
-}
-
-#[inline(always)]
-fn events() -> *mut core::ffi::c_void {
-    (&raw const EVENTS).cast_mut().cast()
-}
-
-/// The method, if the bytes at hand are a head that may pass. It is kept: an answer that userspace has to give
-/// needs it.
-#[inline(always)]
-fn judge(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Option<Method> {
-    if len > HEAD_MAX as u32 {
-        messages::too_long(slot(pair), len.into());
-        return None;
-    }
-    // What is at least 1 the verifier believes only when it sees it so.
-    let count = (len.wrapping_sub(1) & (HEAD_MAX as u32 - 1)) + 1;
-    // SAFETY: so many bytes fit there.
-    if unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), 0, (&raw mut pair.carried.head).cast(), count) } != 0 {
-        messages::unread(slot(pair), len.into());
-        return None;
-    }
-    pair.carried.head_len = count;
-    pair.asking = RequestScan::new();
-    let mut reading: *mut Pair = pair;
-    // SAFETY: the callback takes what it is given here.
-    let looked = unsafe { bpf_loop(HEAD_MAX as u32, ask as *mut _, (&raw mut reading).cast(), 0) };
-    let method = pair.asking.accepted();
-    if method.is_none() {
-        messages::refused(slot(pair), count.into(), looked.cast_unsigned());
-    }
-    method
-}
-
-unsafe extern "C" fn ask(at: u32, pair: *const *mut Pair) -> i64 {
-    // SAFETY: `judge` passes it, and it outlives the loop.
-    let pair = unsafe { &mut **pair };
-    if at >= pair.carried.head_len {
-        return 1;
-    }
-    let byte = pair.carried.head[at as usize & (HEAD_MAX - 1)];
-    i64::from(!pair.asking.step(byte, &pair.host, pair.host_len))
-}
-
-/// Before the first byte of a response.
-static UNREAD: ResponseScan = ResponseScan::new();
-
-/// Reads the head of the response that begins with the bytes at hand.
-#[inline(always)]
-fn read_answer(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> bool {
-    let len = if len > ANSWER_MAX as u32 { ANSWER_MAX as u32 } else { len };
-    let count = (len.wrapping_sub(1) & (ANSWER_MAX as u32 - 1)) + 1;
-    // SAFETY: so many bytes fit there.
-    if unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), 0, (&raw mut pair.answer).cast(), count) } != 0 {
-        messages::unread(slot(pair), count.into());
-        return false;
-    }
-    // SAFETY: both are there. Written field by field it would be a call of `memset`, whose steps through memory the
-    // verifier lets only `CAP_PERFMON` do.
-    unsafe { (&raw mut pair.answering).copy_from_nonoverlapping(&raw const UNREAD, 1) };
-    pair.answer_len = count;
-    let mut reading: *mut Pair = pair;
-    // SAFETY: the callback takes what it is given here.
-    unsafe { bpf_loop(ANSWER_MAX as u32, read as *mut _, (&raw mut reading).cast(), 0) };
-    true
-}
-
-unsafe extern "C" fn read(at: u32, pair: *const *mut Pair) -> i64 {
-    // SAFETY: `read_answer` passes it, and it outlives the loop.
-    let pair = unsafe { &mut **pair };
-    if at >= pair.answer_len {
-        return 1;
-    }
-    i64::from(!pair.answering.step(pair.answer[at as usize & (ANSWER_MAX - 1)]))
 }

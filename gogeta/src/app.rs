@@ -31,7 +31,7 @@ use crate::routes::splice::SpliceMode;
 use crate::routes::table::{Resolver, RouteTable};
 use crate::signals::{self, Signal, Signals};
 use crate::splice::kernel::Events;
-use crate::splice::{Engine, trial};
+use crate::splice::{Engine, Kinds, trial};
 use crate::state::{self, Keeper, Known};
 use crate::store::file::{self, Watch};
 use crate::store::position::Position;
@@ -231,27 +231,45 @@ fn load_engine(config: &Config) -> Result<Option<(Arc<Engine>, Events)>, StartEr
         tracing::info!("userspace carries all connections, as --splice off says");
         return Ok(None);
     }
-    match trial::load(config.splice.max_pairs, config.log.access.is_some()) {
-        Ok(loaded) => {
-            privilege::give_up().map_err(system("cannot give up capabilities"))?;
-            let pairs = config.splice.max_pairs;
-            if mode == SpliceMode::Sockmap {
-                tracing::info!(pairs, "the kernel carries parked connections, by sockmap");
-            } else {
-                tracing::info!(
-                    pairs,
-                    "userspace carries all connections but those of domains and instances that ask for sockmap"
-                );
+    let (pairs, logs) = (config.splice.max_pairs, config.log.access.is_some());
+    let one = Kinds { sockmap: mode != SpliceMode::Wire, wire: mode == SpliceMode::Wire };
+    let mut reason = String::new();
+    for kinds in [Kinds { sockmap: true, wire: true }, one] {
+        match trial::load(pairs, logs, kinds) {
+            Ok(loaded) => {
+                privilege::give_up().map_err(system("cannot give up capabilities"))?;
+                tell(mode, kinds, pairs, &reason);
+                return Ok(Some(loaded));
             }
-            Ok(Some(loaded))
+            Err(why) => reason = why.to_string(),
         }
-        Err(why) if mode == SpliceMode::Sockmap => {
-            Err(StartError::System(format!("--splice sockmap cannot be: {why}")))
+    }
+    if mode == SpliceMode::Auto {
+        tracing::info!(reason, "userspace carries all connections; the kernel cannot");
+        return Ok(None);
+    }
+    let mode = if mode == SpliceMode::Wire { "wire" } else { "sockmap" };
+    Err(StartError::System(format!("--splice {mode} cannot be: {reason}")))
+}
+
+/// Says once who carries what. `reason` is why not both engines are there, where that is so.
+fn tell(mode: SpliceMode, kinds: Kinds, pairs: u32, reason: &str) {
+    match (mode, kinds) {
+        (SpliceMode::Sockmap, _) => {
+            tracing::info!(pairs, "the kernel carries parked connections, by sockets")
         }
-        Err(why) => {
-            tracing::info!(reason = %why, "userspace carries all connections; the kernel cannot");
-            Ok(None)
+        (SpliceMode::Wire, _) => {
+            tracing::info!(pairs, "the kernel carries parked connections, by packets")
         }
+        (_, Kinds { wire: true, .. }) => tracing::info!(
+            pairs,
+            "userspace carries all connections but those of domains and instances that ask for wire or sockmap"
+        ),
+        _ => tracing::info!(
+            pairs,
+            reason,
+            "userspace carries all connections but those of domains and instances that ask for sockmap"
+        ),
     }
 }
 

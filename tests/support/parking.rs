@@ -1,5 +1,7 @@
 //! A gogeta that parks connections, and what it says of them.
 
+use gogeta::splice::{Engine, Kind, Kinds};
+
 use super::etcd::skip;
 use super::gogeta::{Builder, Gogeta};
 use super::truth::metric;
@@ -12,11 +14,17 @@ pub(crate) async fn parking(routes: &str) -> Option<Gogeta> {
 
 /// The same, started with more arguments.
 pub(crate) async fn parking_with(builder: Builder) -> Option<Gogeta> {
-    if let Err(why) = gogeta::splice::Engine::load(1, false) {
+    parking_by(Kind::Sockmap, builder).await
+}
+
+/// The same by that engine.
+pub(crate) async fn parking_by(kind: Kind, builder: Builder) -> Option<Gogeta> {
+    // Where the tests run, there is but loopback maybe: the other engine asks for no more of the kernel than this.
+    if let Err(why) = Engine::load(1, false, Kinds { sockmap: true, wire: false }) {
         skip(&why.to_string());
         return None;
     }
-    Some(builder.args(["--splice", "sockmap"]).start().await)
+    Some(builder.args(["--splice", kind.name()]).start().await)
 }
 
 /// Waits until so many pairs are parked.

@@ -96,7 +96,7 @@ fn detail(metrics: &Metrics) -> &'static str {
 async fn api_pairs(State(admin): State<Admin>) -> Json<serde_json::Value> {
     let engine = admin.shared.splice.as_ref().map(|splice| &splice.engine);
     Json(json!({
-        "engine": engine.map(|_| "sockmap"),
+        "engines": engine.map(|engine| engine.names()).unwrap_or_default(),
         "pairs": engine.map(|engine| engine.show()).unwrap_or_default(),
     }))
 }

@@ -188,7 +188,7 @@ pub enum RouteCommand {
 }
 
 /// What `--splice` of a domain or an instance can be: a mode, or nothing to remove it.
-const SPLICE: [&str; 4] = ["auto", "sockmap", "off", ""];
+const SPLICE: [&str; 5] = ["auto", "wire", "sockmap", "off", ""];
 
 /// `gogeta route set`
 #[derive(Debug, Args)]
@@ -203,7 +203,7 @@ pub struct RouteSet {
     /// The domain's options, as JSON; those that are there stay where this is not given, and '' removes them
     #[arg(long, value_name = "JSON")]
     pub config: Option<String>,
-    /// Who carries its parked connections: auto, sockmap, off; '' removes that. Its other options stay
+    /// Who carries its parked connections: auto, wire, sockmap, off; '' removes that. Its other options stay
     #[arg(long, value_name = "MODE", value_parser = SPLICE, hide_possible_values = true, conflicts_with = "config")]
     pub splice: Option<String>,
     /// Only where the host has no route yet
@@ -308,7 +308,7 @@ pub struct ServiceSet {
     /// What /robots.txt is answered with
     #[arg(long, value_name = "TEXT")]
     pub robots: Option<String>,
-    /// Who carries parked connections to it: auto, sockmap, off; '' removes that
+    /// Who carries parked connections to it: auto, wire, sockmap, off; '' removes that
     #[arg(long, value_name = "MODE", value_parser = SPLICE, hide_possible_values = true)]
     pub splice: Option<String>,
     /// What commands have in common.

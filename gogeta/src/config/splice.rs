@@ -100,7 +100,7 @@ mod tests {
             ("splice-max-pairs = 0", ["--splice-max-pairs", "1 to 65536"]),
             ("splice-max-pairs = 65537", ["--splice-max-pairs", "65537"]),
             ("splice-max-requests = -1", ["splice-max-requests", "u32"]),
-            ("splice = \"wire\"", ["splice", "`auto`, `sockmap`, `off`"]),
+            ("splice = \"wires\"", ["splice", "`auto`, `wire`, `sockmap`, `off`"]),
         ] {
             let error = splice(toml).expect_err(toml);
             assert!(says.iter().all(|says| error.contains(says)), "{toml}: {error}");
@@ -109,11 +109,13 @@ mod tests {
 
     #[test]
     fn the_flag_off_goes_before_what_routes_say() {
-        use SpliceMode::{Auto, Off, Sockmap};
+        use SpliceMode::{Auto, Off, Sockmap, Wire};
         for (flag, said, mode) in [
             ("auto", None, Auto),
             ("auto", Some(Sockmap), Sockmap),
             ("auto", Some(Off), Off),
+            ("wire", None, Wire),
+            ("wire", Some(Sockmap), Sockmap),
             ("sockmap", None, Sockmap),
             ("sockmap", Some(Auto), Auto),
             ("sockmap", Some(Off), Off),

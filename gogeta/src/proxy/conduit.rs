@@ -21,7 +21,7 @@ use super::transport::Transport;
 use super::vitals::Deadline;
 use crate::config::Timeouts;
 use crate::splice::counts::Reason;
-use crate::splice::{Engine, Name, Seat, Tenant};
+use crate::splice::{Engine, Kind, Name, Seat, Tenant};
 
 /// Bytes that are copied at once.
 const CHUNK: usize = 16 << 10;
@@ -155,7 +155,7 @@ impl Conduit {
         self.is_tried = true;
         let is_quiet = match &self.seat {
             Some(seat) => seat.is_quiet((ours.as_fd(), ours.ledger()), (socket.as_fd(), socket.ledger()))?,
-            None => match Seat::take(&self.engine, ours.as_fd(), ours.ledger()) {
+            None => match Seat::take(&self.engine, Kind::Sockmap, ours.as_fd(), ours.ledger()) {
                 Ok(seat) => {
                     self.seat = Some(seat);
                     true

@@ -19,7 +19,7 @@ use super::tenancy::Tenancy;
 use super::transport::Transport;
 use crate::routes::model::Upstream;
 use crate::splice::counts::Reason;
-use crate::splice::{Back, Engine, Seat, Terms};
+use crate::splice::{Back, Engine, Kind, Seat, Terms, Unfit};
 
 /// How often is looked whether the kernel has sent what it carried: a matter of microseconds, but where the client
 /// does not read.
@@ -33,6 +33,8 @@ pub struct Parkable {
     /// Whether the kernel may still have bytes for the client that go before ours.
     fenced: bool,
     pause: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// An engine that cannot carry it, now or later.
+    hopeless: Option<Kind>,
 }
 
 #[derive(Debug)]
@@ -89,7 +91,20 @@ pub enum Left {
 impl Parkable {
     /// A socket that was just accepted.
     pub fn new(stream: TcpStream) -> Self {
-        Self { state: State::Awake(Socket::new(stream)), seat: None, fenced: false, pause: None }
+        Self {
+            state: State::Awake(Socket::new(stream)),
+            seat: None,
+            fenced: false,
+            pause: None,
+            hopeless: None,
+        }
+    }
+
+    fn not_parked(&mut self, kind: Kind, unfit: &Unfit) {
+        tracing::debug!(reason = %unfit, engine = kind.name(), "a connection is not parked");
+        if unfit.is_for_good() {
+            self.hopeless = Some(kind);
+        }
     }
 
     /// Whether the kernel has it.
@@ -135,11 +150,16 @@ impl Parkable {
     ) -> io::Result<Option<Left>> {
         let upstream = connection.upstream().clone();
         let State::Awake(socket) = &self.state else { return Ok(Some(Left::Whole(connection))) };
+        if self.hopeless == Some(tenancy.kind)
+            || self.seat.as_ref().is_some_and(|seat| seat.kind() != tenancy.kind)
+        {
+            return Ok(Some(Left::Whole(connection)));
+        }
         if self.seat.is_none() {
-            match Seat::take(engine, socket.as_fd(), socket.ledger()) {
+            match Seat::take(engine, tenancy.kind, socket.as_fd(), socket.ledger()) {
                 Ok(seat) => self.seat = Some(seat),
                 Err(unfit) => {
-                    tracing::debug!(reason = %unfit, "a connection is not parked");
+                    self.not_parked(tenancy.kind, &unfit);
                     return Ok(Some(Left::Whole(connection)));
                 }
             }
@@ -152,7 +172,8 @@ impl Parkable {
             return Ok(Some(Left::Pinned(None)));
         };
         let ours = ours.doze()?;
-        let terms = Terms { host: &tenancy.host, requests: tenancy.requests(), tenant: tenancy.clone() };
+        let Tenancy { host, block, .. } = &**tenancy;
+        let terms = Terms { host, block, requests: tenancy.requests(), tenant: tenancy.clone() };
         let sides = ((ours.as_fd(), ours.ledger()), (theirs.as_fd(), theirs.ledger()));
         match seat.park(sides.0, sides.1, &terms, cx.waker()) {
             Ok(()) => {
@@ -161,8 +182,8 @@ impl Parkable {
                 Ok(None)
             }
             Err(unfit) => {
-                tracing::debug!(reason = %unfit, "a connection is not parked");
                 let is_clean = seat.is_upstream_clean(theirs.as_fd(), theirs.ledger());
+                self.not_parked(tenancy.kind, &unfit);
                 self.state = State::Awake(ours.awake()?);
                 if !is_clean {
                     return Ok(Some(Left::Pinned(None)));

@@ -119,7 +119,7 @@ async fn handle(
                     return Ok(robots);
                 }
                 worker.shared.feedback.accessed(instance);
-                tenancy::settle(worker, client, (&host.host, request), domain, (instance, upstream));
+                tenancy::settle(worker, client, (&host, request), domain, (instance, upstream));
                 let destination = Destination { upstream, service: Some(service) };
                 if tunnel {
                     return upgrade::open(worker, client, destination, record).await;

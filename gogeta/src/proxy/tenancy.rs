@@ -11,13 +11,15 @@ use http::header::{HOST, UPGRADE};
 
 use super::client::Client;
 use super::forward::Inbound;
+use super::headers;
 use super::worker::{Shared, Worker};
 use crate::access_log::{Buffer, Line};
 use crate::balance;
+use crate::routes::host::HostPort;
 use crate::routes::model::{Domain, Instance, Upstream};
 use crate::routes::splice::{self, SpliceMode};
 use crate::routes::table::Route;
-use crate::splice::{Engine, Name, Tenant};
+use crate::splice::{Engine, Kind, Name, Tenant};
 
 /// The engine, and the part of the access log that is the kernel's.
 #[derive(Debug)]
@@ -39,27 +41,42 @@ pub struct Tenancy {
     pub instance: Arc<Instance>,
     /// Where that is.
     pub upstream: Arc<Upstream>,
+    /// Who carries it.
+    pub kind: Kind,
+    /// Lines that each of its requests gets, where that adds any.
+    pub block: Box<[u8]>,
     client: SocketAddr,
     shared: Arc<Shared>,
     since: Instant,
 }
 
+/// Who carries connections of that mode, where there is such an engine; none is userspace.
+fn kind(engine: &Engine, mode: SpliceMode) -> Option<Kind> {
+    let kind = match mode {
+        SpliceMode::Off | SpliceMode::Auto => return None,
+        SpliceMode::Sockmap => Kind::Sockmap,
+        SpliceMode::Wire => Kind::Wire,
+    };
+    Some(kind).filter(|kind| engine.has(*kind))
+}
+
 impl Tenancy {
-    /// What a client's requests to that instance are routed by.
-    pub fn new(
+    /// What that client's requests to that instance are routed by.
+    fn new(
         shared: &Arc<Shared>,
-        client: SocketAddr,
-        field: &[u8],
-        name: &str,
-        instance: &Arc<Instance>,
-        upstream: &Arc<Upstream>,
+        client: &Client,
+        (kind, block): (Kind, Vec<u8>),
+        (field, name): (&[u8], &str),
+        (instance, upstream): (&Arc<Instance>, &Arc<Upstream>),
     ) -> Arc<Self> {
         Arc::new(Self {
             host: field.to_ascii_lowercase().into(),
             name: name.into(),
             instance: instance.clone(),
             upstream: upstream.clone(),
-            client,
+            kind,
+            block: block.into(),
+            client: client.address,
             shared: shared.clone(),
             since: Instant::now(),
         })
@@ -82,11 +99,12 @@ impl Tenancy {
 pub fn settle(
     worker: &Worker,
     client: &Client,
-    (name, request): (&str, &Inbound),
+    (host, request): (&HostPort<'_>, &Inbound),
     domain: Option<&Domain>,
     (instance, upstream): (&Arc<Instance>, &Arc<Upstream>),
 ) {
-    if worker.shared.splice.is_none() || client.is_old.get() || upstream.tls.is_some() {
+    let Some(Splice { engine, .. }) = &worker.shared.splice else { return };
+    if client.is_old.get() || upstream.tls.is_some() {
         return;
     }
     let config = worker.config();
@@ -94,10 +112,11 @@ pub fn settle(
         domain.and_then(|domain| domain.config.splice.as_ref()),
         instance.config.splice.as_ref(),
     );
-    if config.splice.mode_for(said) != SpliceMode::Sockmap {
-        return;
-    }
-    if request.method() == http::Method::CONNECT || request.headers().contains_key(UPGRADE) {
+    let Some(kind) = kind(engine, config.splice.mode_for(said)) else { return };
+    let name = &*host.host;
+    if kind == Kind::Sockmap
+        && (request.method() == http::Method::CONNECT || request.headers().contains_key(UPGRADE))
+    {
         let (host, upstream) = (name.to_owned(), upstream.location.to_string());
         client.tunnel_name.replace(Some(Name { client: client.address, host, upstream }));
     }
@@ -117,7 +136,12 @@ pub fn settle(
     let Some(field) = request.headers().get(HOST).filter(|_| request.uri().authority().is_none()) else {
         return;
     };
-    let tenancy = Tenancy::new(&worker.shared, client.address, field.as_bytes(), name, instance, upstream);
+    let block = match kind {
+        Kind::Wire => headers::added(&client.peer, host.port, field, &config.headers),
+        Kind::Sockmap => Vec::new(),
+    };
+    let asked = (field.as_bytes(), name);
+    let tenancy = Tenancy::new(&worker.shared, client, (kind, block), asked, (instance, upstream));
     client.tenancy.replace(Some(tenancy));
 }
 
@@ -156,7 +180,7 @@ impl Tenant for Tenancy {
             referer: field("referer"),
             agent: field("user-agent"),
             cut: false,
-            engine: "sockmap",
+            engine: self.kind.name(),
         });
         log.flush();
     }
@@ -183,6 +207,7 @@ impl Tenant for Tenancy {
         let Route::Service { service, .. } = &route else { return false };
         let is_there = balance::goes_to(service, &self.upstream);
         let mode = self.shared.config.load().splice.mode_for(route.splice(Some(&self.instance)));
-        is_there && mode == SpliceMode::Sockmap
+        let Some(Splice { engine, .. }) = &self.shared.splice else { return false };
+        is_there && kind(engine, mode) == Some(self.kind)
     }
 }

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SpliceMode {
-    /// Whoever the benchmark shows ahead: userspace, so far
+    /// Whoever is ahead wherever it can be: userspace, so far
     Auto,
-    /// The kernel, by sockmap
+    /// The kernel, by packets
+    Wire,
+    /// The kernel, by sockets
     Sockmap,
     /// Userspace
     Off,
@@ -44,14 +46,14 @@ impl SpliceSetting {
         match self {
             Self::Mode(_) => Ok(()),
             Self::Wrong(value) => {
-                Err(format!("splice is auto, sockmap or off, not {value}, which counts as not set"))
+                Err(format!("splice is auto, wire, sockmap or off, not {value}, which counts as not set"))
             }
         }
     }
 }
 
-/// What a domain and an instance say together: `off` of either goes before `sockmap` of either, and that before
-/// `auto`; none where neither says anything.
+/// What a domain and an instance say together: `off` of either goes before `sockmap` of either, that before `wire`,
+/// and that before `auto`; none where neither says anything.
 pub fn both(domain: Option<&SpliceSetting>, instance: Option<&SpliceSetting>) -> Option<SpliceMode> {
     let mode = |setting: Option<&SpliceSetting>| setting.and_then(SpliceSetting::mode);
     mode(domain).max(mode(instance))
@@ -66,13 +68,14 @@ mod tests {
     }
 
     #[test]
-    fn three_words_are_modes_and_nothing_else_is() {
+    fn four_words_are_modes_and_nothing_else_is() {
         for (json, mode) in [
             (r#""auto""#, Some(SpliceMode::Auto)),
             (r#""sockmap""#, Some(SpliceMode::Sockmap)),
             (r#""off""#, Some(SpliceMode::Off)),
             (r#""Off""#, None),
-            (r#""wire""#, None),
+            (r#""wire""#, Some(SpliceMode::Wire)),
+            (r#""wires""#, None),
             (r#""""#, None),
             ("false", None),
             (r#"{"off":1}"#, None),
@@ -88,13 +91,16 @@ mod tests {
 
     #[test]
     fn the_table_of_both() {
-        use SpliceMode::{Auto, Off, Sockmap};
+        use SpliceMode::{Auto, Off, Sockmap, Wire};
         for (domain, instance, together) in [
             (None, None, None),
             (Some(Auto), None, Some(Auto)),
             (None, Some(Off), Some(Off)),
             (Some(Sockmap), None, Some(Sockmap)),
             (Some(Sockmap), Some(Auto), Some(Sockmap)),
+            (Some(Wire), Some(Auto), Some(Wire)),
+            (Some(Wire), Some(Sockmap), Some(Sockmap)),
+            (Some(Off), Some(Wire), Some(Off)),
             (Some(Auto), Some(Sockmap), Some(Sockmap)),
             (Some(Sockmap), Some(Off), Some(Off)),
             (Some(Off), Some(Sockmap), Some(Off)),

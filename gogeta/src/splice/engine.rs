@@ -1,5 +1,6 @@
 //! All pairs of one gogeta: their slots, who is woken for which, and the task that hears from the kernel.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,6 +10,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use gogeta_common::pair::{Carried, Phase, Step, Wake};
+use gogeta_common::wire::pair::{Tuple, Way};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use serde::Serialize;
@@ -17,7 +19,31 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use super::counts::Counts;
-use super::kernel::{Events, Messages, Number, Program, Told, Unavailable, Watched};
+use super::kernel::socket::now;
+use super::kernel::{Behind, Events, Kinds, Messages, Number, Program, Told, Unavailable, Watched};
+
+/// Which engine carries a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Bytes go from socket to socket.
+    Sockmap,
+    /// Packets go from connection to connection.
+    Wire,
+}
+
+impl Kind {
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sockmap => "sockmap",
+            Self::Wire => "wire",
+        }
+    }
+}
+
+/// How long nothing may have come by the way of a socket that was closed, until the kernel has forgotten it: it waits
+/// for a minute (`TCP_TIMEWAIT_LEN`), and tries to send what is left for about as long from one time to the next.
+const LINGER: Duration = Duration::from_secs(130);
 
 /// Events of hang-ups that are taken at once.
 const BATCH: usize = 64;
@@ -27,7 +53,12 @@ const BATCH: usize = 64;
 pub struct Engine {
     pub(super) program: Program,
     slots: Vec<Mutex<Slot>>,
-    free: Mutex<Vec<u32>>,
+    /// The one that was free the longest is the next.
+    free: Mutex<VecDeque<u32>>,
+    /// Ways that are to be forgotten, and when to look at them, in that order.
+    lingering: Mutex<VecDeque<(Duration, Tuple)>>,
+    /// Which engines there are.
+    pub kinds: Kinds,
     hangups: OwnedFd,
     closed: AtomicBool,
     heard: AtomicU64,
@@ -95,20 +126,22 @@ pub struct Shown {
 }
 
 impl Engine {
-    /// Loads the engine for so many pairs; `logs` says whether each request is told of.
+    /// Loads these engines for so many pairs; `logs` says whether each request is told of.
     ///
     /// # Errors
     ///
     /// [`Unavailable`] says why this kernel, or this process, has none.
-    pub fn load(pairs: u32, logs: bool) -> Result<(Arc<Self>, Events), Unavailable> {
-        let (program, events) = Program::load(pairs, logs)?;
+    pub fn load(pairs: u32, logs: bool, kinds: Kinds) -> Result<(Arc<Self>, Events), Unavailable> {
+        let (program, events) = Program::load(pairs, logs, kinds)?;
         let hangups =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| Unavailable::Memory(error.into()))?;
         let nobody = || Mutex::new(Slot { client: 0, waker: Waker::noop().clone(), tenant: None, told: 0 });
         let engine = Self {
             program,
             slots: (0..pairs).map(|_| nobody()).collect(),
-            free: Mutex::new((0..pairs).rev().collect()),
+            free: Mutex::new((0..pairs).collect()),
+            lingering: Mutex::default(),
+            kinds,
             hangups,
             closed: AtomicBool::new(false),
             heard: AtomicU64::new(0),
@@ -212,7 +245,7 @@ impl Engine {
 
     /// A slot for a client, if one is free.
     pub(super) fn seat(&self, client: u64) -> Option<u32> {
-        let slot = lock(&self.free).pop()?;
+        let slot = lock(&self.free).pop_front()?;
         self.program.pairs.seat(slot, client);
         let mut place = self.slot(slot);
         place.client = client;
@@ -233,20 +266,73 @@ impl Engine {
             place.tenant = None;
         }
         pairs.free(slot);
-        lock(&self.free).push(slot);
+        lock(&self.free).push_back(slot);
+    }
+
+    /// Whether there is that engine.
+    pub fn has(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Sockmap => self.kinds.sockmap,
+            Kind::Wire => self.kinds.wire,
+        }
+    }
+
+    /// What the engines are called that there are, the better one first.
+    pub fn names(&self) -> Vec<&'static str> {
+        [Kind::Wire, Kind::Sockmap].into_iter().filter(|kind| self.has(*kind)).map(Kind::name).collect()
+    }
+
+    /// Packets between these addresses are no pair's any more. Where their socket is behind, they are its own for as
+    /// long as the kernel has it.
+    pub(super) fn leave(&self, tuple: &Tuple, behind: Behind) {
+        let Behind { side, shift } = behind;
+        let way = Way { flow: Way::GONE, shift, side, last: now() };
+        if behind == Behind::default() || self.program.lead(tuple, way).is_err() {
+            self.program.forget_way(tuple);
+            return;
+        }
+        lock(&self.lingering).push_back((Duration::from_nanos(now()) + LINGER, *tuple));
+    }
+
+    /// Forgets the ways of sockets that the kernel has forgotten.
+    fn forget_ways(&self) {
+        let now = Duration::from_nanos(now());
+        loop {
+            let due = {
+                let mut lingering = lock(&self.lingering);
+                if lingering.front().is_none_or(|(due, _)| *due > now) {
+                    return;
+                }
+                lingering.pop_front()
+            };
+            let Some((_, tuple)) = due else { return };
+            // It may be a pair's again, or be gone with one.
+            let Some(way) = self.program.way(&tuple).filter(|way| way.flow == Way::GONE) else { continue };
+            let last = Duration::from_nanos(way.last);
+            if last + LINGER <= now {
+                self.program.forget_way(&tuple);
+            } else {
+                lock(&self.lingering).push_back((now + LINGER, tuple));
+            }
+        }
     }
 
     /// A pair is about to be parked: its hang-ups are heard from now on.
     pub(super) fn listen(
         &self,
         slot: u32,
+        kind: Kind,
         sockets: [BorrowedFd<'_>; 2],
         tenant: Arc<dyn Tenant>,
     ) -> io::Result<()> {
         self.slot(slot).tenant = Some(tenant);
         self.heard.fetch_add(1, Ordering::Relaxed);
-        // Nothing but that: an interest in data would wake us for each message that the kernel carries.
-        let flags = epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        let flags = match kind {
+            // Nothing but that: an interest in data would wake us for each message that the kernel carries.
+            Kind::Sockmap => epoll::EventFlags::RDHUP | epoll::EventFlags::ET,
+            // What the kernel carries does not come to the sockets.
+            Kind::Wire => epoll::EventFlags::RDHUP | epoll::EventFlags::IN | epoll::EventFlags::ET,
+        };
         for socket in sockets {
             epoll::add(&self.hangups, socket, epoll::EventData::new_u64(slot.into()), flags)?;
         }
@@ -340,6 +426,7 @@ impl Engine {
 
     /// Looks at all parked pairs: their tenants learn what was carried, and say whether they go on.
     fn sweep(&self) {
+        self.forget_ways();
         if self.is_idle() {
             return;
         }
@@ -355,9 +442,9 @@ impl Engine {
             let quiet = now.saturating_sub(self.program.pairs.read(slot, Number::Last));
             let quiet = Duration::from_nanos(quiet);
             match phase {
-                Phase::Idle | Phase::Open if tenant.goes_on(quiet) => {}
+                Phase::Idle | Phase::Open | Phase::Armed if tenant.goes_on(quiet) => {}
                 Phase::Busy | Phase::Body if tenant.is_patient(quiet) => {}
-                Phase::Idle | Phase::Open => self.recall(slot),
+                Phase::Idle | Phase::Open | Phase::Armed => self.recall(slot),
                 Phase::Busy => {
                     self.step(slot, Step::Answer);
                     self.wake(slot);
@@ -378,7 +465,8 @@ impl Engine {
             return;
         }
         for slot in 0..self.program.pairs.count() {
-            if matches!(self.program.pairs.load(slot).phase(), Phase::Idle | Phase::Busy | Phase::Body) {
+            let phase = self.program.pairs.load(slot).phase();
+            if phase.is_carried() && phase != Phase::Open {
                 let tenant = self.slot(slot).tenant.clone();
                 if tenant.is_some_and(|tenant| !tenant.is_routed()) {
                     self.recall(slot);
@@ -430,13 +518,6 @@ async fn said(messages: &mut Option<AsyncFd<Watched<Messages>>>) -> io::Result<(
     ready.clear_ready();
     ready.get_inner_mut().0.tell();
     Ok(())
-}
-
-/// Nanoseconds of the kernel's `bpf_ktime_get_ns`.
-pub fn now() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    u64::try_from(time.tv_sec).unwrap_or_default() * 1_000_000_000
-        + u64::try_from(time.tv_nsec).unwrap_or_default()
 }
 
 /// The epoll instance of hang-ups, for the runtime's own.

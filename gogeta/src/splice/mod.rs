@@ -16,7 +16,8 @@ pub mod metrics;
 pub mod seat;
 pub mod trial;
 
-pub use engine::{Engine, Name, Tenant};
+pub use engine::{Engine, Kind, Name, Tenant};
+pub use kernel::Kinds;
 pub use seat::{Back, Ledger, Seat, Terms, Unfit};
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::task::{Wake, Waker};
 use tokio::sync::watch;
 
 use super::counts::Reason;
-use super::seat::{Back, Ledger, Seat, Unfit, WINDOW};
+use super::seat::{Back, Ledger, Unfit, WINDOW};
 use super::testing::{Four, GET, OK, connected, engine, loaded, pattern, some, take, text, until};
 
 /// A response with a body of so many bytes, each of which tells where it stands.
@@ -114,7 +114,7 @@ fn what_was_half_read_before_a_socket_got_its_seat_is_not_seen_twice() {
         assert_eq!(take([&mut four.ours, &mut four.theirs][side], 5), b"HEAD|");
         let read = Ledger { read: 5, written: 0 };
         let ledgers = if side == 0 { (read, Ledger::default()) } else { (Ledger::default(), read) };
-        let seat = Seat::take(&engine, four.ours.as_fd(), ledgers.0);
+        let seat = four.seat_with(&engine, ledgers.0);
         let seat = seat.and_then(|mut seat| four.park_with(&mut seat, ledgers.0, ledgers.1).map(|()| seat));
         assert!(matches!(seat, Err(Unfit::Unquiet)), "side {side}: {seat:?}");
         assert_eq!(text(&all([&mut four.ours, &mut four.theirs][side], 4)), "BODY", "side {side}");
@@ -129,11 +129,11 @@ fn what_came_before_a_socket_got_its_seat_is_userspaces() {
     let mut four = Four::new();
     four.client.write_all(b"early").unwrap();
     until("it has come", || has_come(&four.ours, 5));
-    let seat = Seat::take(&engine, four.ours.as_fd(), Ledger::default());
+    let seat = four.seat_with(&engine, Ledger::default());
     assert!(matches!(seat, Err(Unfit::Unquiet)), "{seat:?}");
     assert_eq!(text(&all(&mut four.ours, 5)), "early");
     // Read, it is in nobody's way.
-    let mut seat = Seat::take(&engine, four.ours.as_fd(), read).unwrap();
+    let mut seat = four.seat_with(&engine, read).unwrap();
     four.park_with(&mut seat, read, Ledger::default()).unwrap();
     four.exchange(GET, OK);
 
@@ -174,7 +174,7 @@ fn what_userspace_writes_comes_behind_what_the_kernel_has_carried() {
     take(&mut four.backend, GET.len());
     four.backend.write_all(&response).unwrap();
     until("all of it is judged", || engine.carried()[1] == response.len() as u64);
-    engine.recall(seat.slot());
+    seat.recall();
     assert_eq!(four.back(&seat), (Back::Quiet, Reason::Recalled));
     // Most of it waits for a client who does not read.
     let is_drained = |four: &Four| seat.is_drained(four.ours.as_fd(), Ledger::default()).unwrap();
@@ -293,7 +293,7 @@ fn what_comes_while_a_pair_is_armed_is_carried_or_told_of() {
                 all(&mut four.backend, GET.len());
                 four.backend.write_all(OK).unwrap();
                 take(&mut four.client, OK.len());
-                engine.recall(seat.slot());
+                seat.recall();
             }
             if is_parked {
                 four.back(&seat);

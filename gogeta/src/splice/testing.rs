@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpSocket;
 
 use super::counts::Reason;
-use super::engine::Engine;
-use super::kernel::Events;
+use super::engine::{Engine, Kind};
+use super::kernel::{Events, Kinds};
 use super::seat::{Back, Ledger, Seat, Terms, Unfit};
 use super::trial::Nobody;
 
@@ -22,7 +22,7 @@ pub(crate) fn engine() -> Option<Arc<Engine>> {
 
 /// The same, with what it tells.
 pub(super) fn loaded() -> Option<(Arc<Engine>, Events)> {
-    match Engine::load(16, false) {
+    match Engine::load(16, false, Kinds { sockmap: true, wire: false }) {
         Ok(both) => Some(both),
         Err(why) => {
             assert!(std::env::var("GOGETA_TEST_REQUIRE").as_deref() != Ok("all"), "{why:?}");
@@ -105,7 +105,7 @@ impl Four {
     }
 
     pub(super) fn park_with(&self, seat: &mut Seat, client: Ledger, upstream: Ledger) -> Result<(), Unfit> {
-        let terms = Terms { host: b"a.test", requests: 1000, tenant: Arc::new(Nobody) };
+        let terms = Terms { host: b"a.test", block: &[], requests: 1000, tenant: Arc::new(Nobody) };
         let sockets = ((self.ours.as_fd(), client), (self.theirs.as_fd(), upstream));
         seat.park(sockets.0, sockets.1, &terms, Waker::noop())
     }
@@ -116,7 +116,11 @@ impl Four {
     }
 
     pub(super) fn seat(&self, engine: &Arc<Engine>) -> Seat {
-        Seat::take(engine, self.ours.as_fd(), Ledger::default()).unwrap()
+        self.seat_with(engine, Ledger::default()).unwrap()
+    }
+
+    pub(super) fn seat_with(&self, engine: &Arc<Engine>, ledger: Ledger) -> Result<Seat, Unfit> {
+        Seat::take(engine, Kind::Sockmap, self.ours.as_fd(), ledger)
     }
 
     /// Looks until the pair is userspace's.

@@ -142,7 +142,7 @@ fn a_recalled_pair_comes_back_at_the_end_of_its_request() {
     let (mut four, mut seat) = Four::parked(&engine);
     four.client.write_all(GET).unwrap();
     take(&mut four.backend, GET.len());
-    engine.recall(seat.slot());
+    seat.recall();
     assert!(four.is_parked(&seat), "its response is on its way");
     four.backend.write_all(OK).unwrap();
     assert_eq!(take(&mut four.client, OK.len()), OK);
@@ -185,7 +185,7 @@ fn slots_are_used_again() {
     for _ in 0..100 {
         let (mut four, seat) = Four::parked(&engine);
         four.exchange(GET, OK);
-        engine.recall(seat.slot());
+        seat.recall();
         four.back(&seat);
     }
     assert_eq!((engine.parked(), engine.carried()[2]), (0, 100));
@@ -197,7 +197,7 @@ fn slots_are_used_again() {
         })
         .collect();
     let four = Four::new();
-    assert!(matches!(Seat::take(&engine, four.ours.as_fd(), Ledger::default()), Err(Unfit::Full)));
+    assert!(matches!(four.seat_with(&engine, Ledger::default()), Err(Unfit::Full)));
     drop(all);
     four.seat(&engine);
 }

@@ -86,7 +86,7 @@ fn the_table_of_mistakes() {
         ("/services/x/1/config/gogeta", r#"{"weight":101}"#, &[PLACE], "weight", Error),
         ("/services/x/1/config/gogeta", r#"{"weight":0}"#, &[PLACE], "weight-zero", Warning),
         ("/services/x/1/config/gogeta", r#"{"wieght":1}"#, &[PLACE], "config-field", Warning),
-        ("/services/x/1/config/gogeta", r#"{"splice":"wire"}"#, &[PLACE], "splice", Error),
+        ("/services/x/1/config/gogeta", r#"{"splice":"wires"}"#, &[PLACE], "splice", Error),
         ("/services/x/1/lastAccess", "yesterday", &[PLACE], "last-access", Warning),
     ];
     for (key, value, beside, kind, severity) in rows {

@@ -177,6 +177,18 @@ pub fn to_upstream(headers: &mut HeaderMap, peer: &Peer, original: Original, rul
     Wishes { upgrade, trailers, length: survey.length, expects: survey.expect }
 }
 
+/// The lines that [`to_upstream`] adds to a request that asks for nothing of us, as they are sent; `host` is what it
+/// asked for.
+pub fn added(peer: &Peer, port: Option<u16>, host: &HeaderValue, rules: &Rules) -> Vec<u8> {
+    let mut headers = HeaderMap::new();
+    let (version, survey) = (Version::HTTP_11, Survey::default());
+    to_upstream(&mut headers, peer, Original { version, host: Some(host.clone()), port, survey }, rules);
+    let line = |(name, value): (&HeaderName, &HeaderValue)| {
+        [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
+    };
+    headers.iter().flat_map(line).collect()
+}
+
 /// CGI and its heirs take `X_Forwarded_For` for `X-Forwarded-For`: a way past whoever sets the latter.
 fn drop_underscores(headers: &mut HeaderMap) {
     let names: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().contains('_')).cloned().collect();

@@ -288,8 +288,8 @@ fn a_splice_that_is_none_counts_as_not_set_and_the_fields_beside_it_are_in_force
     assert_eq!(
         said,
         [
-            "splice is auto, sockmap or off, not \"on\", which counts as not set; the others are in force",
-            "gogeta knows no field wieght; splice is auto, sockmap or off, not 7, which counts as not set; \
+            "splice is auto, wire, sockmap or off, not \"on\", which counts as not set; the others are in force",
+            "gogeta knows no field wieght; splice is auto, wire, sockmap or off, not 7, which counts as not set; \
              the others are in force",
         ]
     );

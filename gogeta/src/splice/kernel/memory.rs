@@ -5,7 +5,13 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gogeta_common::pair::{Pair, Word};
+use gogeta_common::pair::{Pair, Phase, Word};
+use gogeta_common::wire::clock::Clock;
+use gogeta_common::wire::drive::Books;
+use gogeta_common::wire::pair::{End, Tuple, sum};
+use gogeta_common::wire::{Carriage, Side};
+
+use super::socket::Agreed;
 
 /// All pairs. A field is written by one side at a time, as [`Pair`] says; the word by both, atomically.
 #[derive(Debug)]
@@ -151,6 +157,94 @@ impl Pairs {
             (&mut (*pair).host)[..count].copy_from_slice(&terms.host[..count]);
         }
     }
+}
+
+/// What the wire engine has of each pair.
+impl Pairs {
+    /// A pair of two connections of which nothing was carried; its client's socket is so far behind already. No packet
+    /// may lead there yet.
+    pub fn lay(&self, slot: u32, [client, upstream]: &[Wired; 2], behind: Behind) {
+        let pair = self.at(slot);
+        let end = |wired: &Wired| End {
+            tuple: wired.tuple,
+            scales: wired.agreed.scales.map(u16::from),
+            mss: wired.agreed.sizes[0],
+            ..End::default()
+        };
+        let mut clocks = [client, upstream].map(|wired| Clock::new(wired.agreed.clock));
+        clocks[0].shift = behind.shift;
+        // SAFETY: within the mapping; nobody else reads it yet.
+        unsafe {
+            (*pair).wire.books = Books::new(Carriage::resting(behind.side));
+            (*pair).wire.clocks = clocks;
+            (*pair).wire.ends = [end(client), end(upstream)];
+        }
+    }
+
+    /// What holds of the two connections from the next arming on: the block that is added to requests, and of each
+    /// socket the bytes that it has received when all is read, and that it knows to have arrived when all has. The
+    /// pair must be userspace's.
+    pub fn wire(&self, slot: u32, block: &[u8], ends: [(u64, u64); 2]) {
+        let pair = self.at(slot);
+        let tail = [block, b"\r\n"].concat();
+        // SAFETY: within the mapping; the kernel reads these only when the pair is armed.
+        unsafe {
+            (*pair).wire.block_len = u32::try_from(block.len()).unwrap_or_default();
+            (*pair).wire.block_sum = sum(&tail);
+            (&mut (*pair).wire.block)[..tail.len()].copy_from_slice(&tail);
+            for (end, (received, acked)) in (*pair).wire.ends.iter_mut().zip(ends) {
+                (end.received, end.acked) = (received, acked);
+            }
+        }
+    }
+
+    /// Whether packets of both connections were seen to come and to go.
+    pub fn is_seen(&self, slot: u32) -> bool {
+        let ends = field!(self, slot, wire.ends);
+        // SAFETY: within the mapping.
+        let ends = unsafe { ends.read_volatile() };
+        ends.iter().all(|end| !end.devices.contains(&0))
+    }
+
+    /// How far the sockets of a pair are behind: the client's, and the upstream's. The pair must be userspace's.
+    pub fn behind(&self, slot: u32) -> (Behind, Behind) {
+        let word = self.load(slot);
+        let (books, clocks) = (field!(self, slot, wire.books), field!(self, slot, wire.clocks));
+        // SAFETY: within the mapping.
+        let (books, clocks) = unsafe { (books.read_volatile(), clocks.read_volatile()) };
+        let (client, upstream) = books.of(word).sides(word.phase() == Phase::Broken);
+        let behind = |side: Side, clock: &Clock| Behind { side, shift: clock.shift };
+        (behind(client, &clocks[0]), behind(upstream, &clocks[1]))
+    }
+
+    /// Goes on by gogeta's own clocks. The pair must be userspace's.
+    pub fn end_clocks(&self, slot: u32, now: u32) {
+        let clocks = field!(self, slot, wire.clocks);
+        // SAFETY: within the mapping; the kernel writes them only while it has the pair, and when it gives it back.
+        unsafe {
+            let mut ended = clocks.read_volatile();
+            ended.iter_mut().for_each(|clock| clock.end(now));
+            clocks.write_volatile(ended);
+        }
+    }
+}
+
+/// One of the connections of a pair, to the wire engine.
+#[derive(Debug, Clone, Copy)]
+pub struct Wired {
+    /// Its addresses.
+    pub tuple: Tuple,
+    /// What its ends have agreed upon.
+    pub agreed: Agreed,
+}
+
+/// How far a socket is behind its connection.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Behind {
+    /// In bytes.
+    pub side: Side,
+    /// By how much its clock was moved on.
+    pub shift: u32,
 }
 
 /// What userspace says of a pair before it arms it.

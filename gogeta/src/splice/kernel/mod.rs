@@ -2,13 +2,14 @@
 //!
 //! The only importer of aya, and with `inherited.rs` the only place of unsafe code.
 
+mod devices;
 mod memory;
 mod messages;
 mod program;
 pub mod socket;
 mod watched;
 
-pub use memory::{Armed, Number, Pairs};
+pub use memory::{Armed, Behind, Number, Pairs, Wired};
 pub use messages::Messages;
-pub use program::{Events, Program, Told, Unavailable};
+pub use program::{Events, Kinds, Program, Told, Unavailable};
 pub use watched::Watched;

@@ -1,6 +1,7 @@
-//! The sockmap engine's program in the kernel, with its maps.
+//! The engines' programs in the kernel, with their maps.
 //!
-//! Nothing is pinned: programs and maps go when their last descriptor is closed, be it by a crash.
+//! Nothing is pinned: programs and maps go when their last descriptor is closed, be it by a crash. So do attachments
+//! to devices, from Linux 6.6 on (`TCX`); before, a device keeps its filters, which do nothing without pairs.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -10,8 +11,10 @@ use aya::maps::{HashMap, Map, MapData, MapError, RingBuf, SockHash};
 use aya::programs::{ProgramError, SkSkb, SocketFilter};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use gogeta_common::pair::{Carried, Flow, Wake};
-use gogeta_common::{DOOR_PROGRAM, PROBE_PROGRAM, sockmap};
+use gogeta_common::wire::pair::{Tuple, Way};
+use gogeta_common::{DOOR_PROGRAM, PROBE_PROGRAM, shared, sockmap, wire};
 
+use super::devices;
 use super::memory::Pairs;
 use super::messages::{self, Messages};
 
@@ -30,6 +33,9 @@ pub enum Unavailable {
     /// Sharing memory with the kernel.
     #[error("cannot map the pairs into memory: {0}")]
     Memory(#[source] io::Error),
+    /// There is no device whose packets it sees.
+    #[error("cannot attach to network devices: {0}")]
+    Devices(#[source] io::Error),
     /// The program does not do here what it should.
     #[error("the program failed its trial: {0}")]
     Trial(String),
@@ -57,10 +63,38 @@ macro_rules! refused {
 }
 refused!(EbpfError, ProgramError, MapError, aya_log::Error);
 
-/// The program, attached to its map of sockets.
+/// Which engines are wanted, or there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kinds {
+    /// Bytes go from socket to socket.
+    pub sockmap: bool,
+    /// Packets go from connection to connection.
+    pub wire: bool,
+}
+
+/// Ways of sockets that are closed, or about to be, which the kernel may still have.
+const LINGERING: u32 = 262_144;
+
+/// What aya takes for a map's key.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Key(Tuple);
+
+/// And for its value.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Value(Way);
+
+// SAFETY: integers, with no padding: their sizes are asserted beside them.
+unsafe impl aya::Pod for Key {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Value {}
+
+/// The programs, attached to their map of sockets, and to devices.
 pub struct Program {
     sockets: Mutex<SockHash<MapData, u64>>,
     flows: Mutex<HashMap<MapData, u64, u32>>,
+    ways: Mutex<HashMap<MapData, Key, Value>>,
     /// What userspace and kernel share of each pair.
     pub pairs: Pairs,
     /// Holds the programs, and the one's attachment.
@@ -74,43 +108,54 @@ impl std::fmt::Debug for Program {
 }
 
 impl Program {
-    /// Loads it, for so many pairs; `logs` says whether each request is to be told of.
+    /// Loads it, for so many pairs; `logs` says whether each request is to be told of, `kinds` which engines there are
+    /// to be.
     ///
     /// # Errors
     ///
     /// [`Unavailable`], with the kernel's reason.
-    pub fn load(pairs: u32, logs: bool) -> Result<(Self, Events), Unavailable> {
+    pub fn load(pairs: u32, logs: bool, kinds: Kinds) -> Result<(Self, Events), Unavailable> {
         let mut loader = EbpfLoader::new();
         let logs = u32::from(logs);
         loader
-            .override_global(sockmap::LOGS, &logs, true)
+            .override_global(shared::LOGS, &logs, true)
             .map_max_entries(sockmap::SOCKETS, 2 * pairs)
             .map_max_entries(sockmap::FLOWS, 2 * pairs)
-            .map_max_entries(sockmap::PAIRS, pairs);
+            .map_max_entries(wire::WAYS, 2 * pairs + LINGERING)
+            .map_max_entries(shared::PAIRS, pairs);
         let speaks = messages::prepare(&mut loader);
         let mut ebpf = loader.load(OBJECT)?;
         let messages = if speaks { Some(Messages::of(&mut ebpf)?) } else { None };
         let mut take = |name: &'static str| ebpf.take_map(name).ok_or(Unavailable::Missing(name));
         let sockets: SockHash<MapData, u64> = SockHash::try_from(take(sockmap::SOCKETS)?)?;
         let flows: HashMap<MapData, u64, u32> = HashMap::try_from(take(sockmap::FLOWS)?)?;
-        let Map::Array(shared) = take(sockmap::PAIRS)? else {
-            return Err(Unavailable::Missing(sockmap::PAIRS));
+        let ways = HashMap::try_from(take(wire::WAYS)?)?;
+        let Map::Array(memory) = take(shared::PAIRS)? else {
+            return Err(Unavailable::Missing(shared::PAIRS));
         };
-        let events = RingBuf::try_from(take(sockmap::EVENTS)?)?;
-        let pairs = Pairs::map(shared.fd().as_fd(), pairs).map_err(Unavailable::Memory)?;
+        let events = RingBuf::try_from(take(shared::EVENTS)?)?;
+        let pairs = Pairs::map(memory.fd().as_fd(), pairs).map_err(Unavailable::Memory)?;
         // First, for the kernel's reason: it says of a long program that it is too long before it says who may load it.
         let probe: &mut SkSkb =
             ebpf.program_mut(PROBE_PROGRAM).ok_or(Unavailable::Missing(PROBE_PROGRAM))?.try_into()?;
         probe.load()?;
         probe.unload()?;
-        let program: &mut SkSkb =
-            ebpf.program_mut(sockmap::PROGRAM).ok_or(Unavailable::Missing(sockmap::PROGRAM))?.try_into()?;
-        program.load()?;
-        program.attach(sockets.fd())?;
+        if kinds.sockmap {
+            let program: &mut SkSkb = ebpf
+                .program_mut(sockmap::PROGRAM)
+                .ok_or(Unavailable::Missing(sockmap::PROGRAM))?
+                .try_into()?;
+            program.load()?;
+            program.attach(sockets.fd())?;
+        }
+        if kinds.wire {
+            devices::attach(&mut ebpf)?;
+        }
         let door: &mut SocketFilter =
             ebpf.program_mut(DOOR_PROGRAM).ok_or(Unavailable::Missing(DOOR_PROGRAM))?.try_into()?;
         door.load()?;
-        let this = Self { sockets: Mutex::new(sockets), flows: Mutex::new(flows), pairs, ebpf };
+        let (sockets, flows, ways) = (Mutex::new(sockets), Mutex::new(flows), Mutex::new(ways));
+        let this = Self { sockets, flows, ways, pairs, ebpf };
         Ok((this, Events { ring: events, messages }))
     }
 
@@ -137,6 +182,26 @@ impl Program {
             self.forget(cookie);
         }
         entered
+    }
+
+    /// From now on the wire engine takes packets between these addresses that way.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: most of all where there are too many.
+    pub fn lead(&self, tuple: &Tuple, way: Way) -> io::Result<()> {
+        lock(&self.ways).insert(Key(*tuple), Value(way), 0).map_err(plain)
+    }
+
+    /// The way of packets between these addresses, where they have one.
+    pub fn way(&self, tuple: &Tuple) -> Option<Way> {
+        lock(&self.ways).get(&Key(*tuple), 0).ok().map(|value| value.0)
+    }
+
+    /// From now on packets between these addresses are nothing to the wire engine.
+    pub fn forget_way(&self, tuple: &Tuple) {
+        // Where it is not there, it is forgotten.
+        let _ = lock(&self.ways).remove(&Key(*tuple));
     }
 
     /// From now on everything that comes on that socket is its own. The socket itself leaves the map when it is

@@ -2,7 +2,11 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+use gogeta_common::wire::pair::{MAPPED, Tuple};
+use socket2::SockRef;
 
 /// Where a socket's stream is, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,12 +23,8 @@ pub struct Progress {
 const ACKED: usize = 120;
 const RECEIVED: usize = 128;
 
-/// Asks for a socket's progress.
-///
-/// # Errors
-///
-/// The kernel's, and where it is too old to tell.
-pub fn progress(socket: BorrowedFd<'_>) -> io::Result<Progress> {
+/// `struct tcp_info`, as far as it goes.
+fn info(socket: BorrowedFd<'_>) -> io::Result<[u8; 256]> {
     let mut info = [0_u8; 256];
     let mut length: libc::socklen_t = 256;
     // SAFETY: the kernel writes no more than the length that it is told.
@@ -43,6 +43,16 @@ pub fn progress(socket: BorrowedFd<'_>) -> io::Result<Progress> {
     if (length as usize) < RECEIVED + 8 {
         return Err(io::Error::other("the kernel's tcp_info is too short"));
     }
+    Ok(info)
+}
+
+/// Asks for a socket's progress.
+///
+/// # Errors
+///
+/// The kernel's, and where it is too old to tell.
+pub fn progress(socket: BorrowedFd<'_>) -> io::Result<Progress> {
+    let info = info(socket)?;
     let number = |at: usize| {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&info[at..at + 8]);
@@ -56,6 +66,156 @@ pub fn progress(socket: BorrowedFd<'_>) -> io::Result<Progress> {
     }
     let unacked = u64::try_from(unacked).unwrap_or_default();
     Ok(Progress { acked: number(ACKED), received: number(RECEIVED), unacked })
+}
+
+/// What two ends of a connection have agreed upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Agreed {
+    /// Whether segments have timestamps, and on a clock of milliseconds.
+    pub has_times: bool,
+    /// Whether congestion is notified explicitly (RFC 3168).
+    pub has_ecn: bool,
+    /// By how many bits the other end's windows are to be moved, and those that it is told.
+    pub scales: [u8; 2],
+    /// Bytes of payload in a segment that the other end takes, and in one that it was told to be taken here.
+    pub sizes: [u32; 2],
+    /// What makes the socket's time of the kernel's milliseconds.
+    pub clock: u32,
+}
+
+/// Where these are in `struct tcp_info` (`linux/tcp.h`): `tcpi_options`, the scales, `tcpi_snd_mss`, `tcpi_advmss`.
+const OPTIONS: usize = 5;
+const SCALES: usize = 6;
+const SENT_MSS: usize = 16;
+const TOLD_MSS: usize = 84;
+/// `TCPI_OPT_*`.
+const HAS_TIMES: u8 = 1;
+const HAS_SCALES: u8 = 4;
+const HAS_ECN: u8 = 8;
+const HAS_MICROSECONDS: u8 = 64;
+/// Bytes that timestamps take of each segment.
+const TIMES_SIZE: u32 = 12;
+
+/// Asks what a socket and its other end have agreed upon.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn agreed(socket: BorrowedFd<'_>) -> io::Result<Agreed> {
+    let info = info(socket)?;
+    let number = |at: usize| u32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+    let has = |option: u8| info[OPTIONS] & option != 0;
+    if has(HAS_MICROSECONDS) {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "timestamps of microseconds"));
+    }
+    // Two fields of four bits, the first in the lower ones, or on machines of the other kind in the higher ones.
+    let [low, high] = [info[SCALES] & 15, info[SCALES] >> 4];
+    let scales = if cfg!(target_endian = "little") { [low, high] } else { [high, low] };
+    let has_times = has(HAS_TIMES);
+    let told = number(TOLD_MSS).saturating_sub(if has_times { TIMES_SIZE } else { 0 });
+    Ok(Agreed {
+        has_times,
+        has_ecn: has(HAS_ECN),
+        scales: if has(HAS_SCALES) { scales } else { [0, 0] },
+        sizes: [number(SENT_MSS), told],
+        clock: if has_times { clock(socket)? } else { 0 },
+    })
+}
+
+impl Agreed {
+    /// Whether segments of an upstream's connection may go on to this client's, and the other way round.
+    ///
+    /// # Errors
+    ///
+    /// What is in the way.
+    pub fn fits(&self, upstream: &Self) -> Result<(), &'static str> {
+        if self.has_times != upstream.has_times {
+            return Err("only one has timestamps");
+        }
+        if self.has_ecn != upstream.has_ecn {
+            return Err("only one has congestion notified");
+        }
+        if upstream.sizes[1] > self.sizes[0] {
+            return Err("the upstream's segments are too long for the client's");
+        }
+        Ok(())
+    }
+}
+
+/// What makes a socket's time, as its timestamps tell it, of the kernel's milliseconds.
+fn clock(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    loop {
+        let before = milliseconds();
+        let time = time(socket)?;
+        // To the millisecond: one that was told a later time takes an earlier one for old.
+        if milliseconds() == before {
+            return Ok(time.wrapping_sub(before));
+        }
+    }
+}
+
+/// Nanoseconds of the clock that kernel programs see.
+pub fn now() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(time.tv_sec).unwrap_or_default() * 1_000_000_000
+        + u64::try_from(time.tv_nsec).unwrap_or_default()
+}
+
+/// The same in milliseconds, of which timestamps are made. They go round.
+pub fn milliseconds() -> u32 {
+    u32::try_from((now() / 1_000_000) & u64::from(u32::MAX)).unwrap_or_default()
+}
+
+/// What a socket's clock for timestamps tells now.
+fn time(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut time: u32 = 0;
+    let mut length: libc::socklen_t = 4;
+    // SAFETY: the kernel writes four bytes, or fails.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_TIMESTAMP,
+            (&raw mut time).cast(),
+            &raw mut length,
+        )
+    };
+    if outcome == 0 { Ok(time) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A socket's addresses; none where its packets come by no device: both ends are on this machine.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn tuple(socket: BorrowedFd<'_>) -> io::Result<Option<Tuple>> {
+    let socket = SockRef::from(&socket);
+    let (near, far) = (socket.local_addr()?.as_socket(), socket.peer_addr()?.as_socket());
+    let (Some(near), Some(far)) = (near, far) else { return Ok(None) };
+    let is_loopback =
+        far.ip().to_canonical().is_loopback() || near.ip().to_canonical() == far.ip().to_canonical();
+    if is_loopback {
+        return Ok(None);
+    }
+    let port = |address: SocketAddr| address.port().to_be();
+    Ok(Some(Tuple {
+        near: words(near.ip()),
+        far: words(far.ip()),
+        near_port: port(near),
+        far_port: port(far),
+    }))
+}
+
+/// An address, as [`Tuple`] has it.
+fn words(address: IpAddr) -> [u32; 4] {
+    match address.to_canonical() {
+        IpAddr::V4(address) => [MAPPED[0], MAPPED[1], MAPPED[2], u32::from_ne_bytes(address.octets())],
+        IpAddr::V6(address) => {
+            let octets = address.octets();
+            [0, 4, 8, 12]
+                .map(|at| u32::from_ne_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]]))
+        }
+    }
 }
 
 /// How often is looked again at a socket of which acknowledgements come all the time.

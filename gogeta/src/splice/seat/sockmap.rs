@@ -1,5 +1,7 @@
-//! A client's connection among the pairs. It keeps its seat to its end: a socket that was once in the kernel's map
-//! of sockets stays there, for taken out it would lose what it has not read yet.
+//! A seat of the sockmap engine.
+//!
+//! A client's connection keeps it to its end: a socket that was once in the kernel's map of sockets stays there, for
+//! taken out it would lose what it has not read yet.
 //!
 //! The rules that this keeps are the kernel's, not ours (`net/core/skmsg.c`):
 //!
@@ -11,7 +13,7 @@
 //!   seen before that was looked at is the one that is swapped: what comes in between changes it.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
@@ -19,23 +21,15 @@ use std::time::Duration;
 
 use gogeta_common::guard::HOST_MAX;
 use gogeta_common::pair::{Flow, Phase, Step};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::PollFlags;
 
-use super::counts::Reason;
-use super::engine::{self, Engine, Tenant};
-use super::kernel::{Armed, Number, socket};
+use super::{Back, Ledger, Terms, Unfit, extra, hung_up, is_all_read, is_broken};
+use crate::splice::counts::Reason;
+use crate::splice::engine::{Engine, Kind, Tenant};
+use crate::splice::kernel::{Armed, Number, socket};
 
 /// Bytes that may be under way to a client who does not read; a response beyond that is userspace's.
 pub const WINDOW: u32 = 512 << 10;
-
-/// What userspace has read from a socket, and written to it, since it was connected.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Ledger {
-    /// Bytes read.
-    pub read: u64,
-    /// Bytes written.
-    pub written: u64,
-}
 
 /// A client's seat.
 #[derive(Debug)]
@@ -62,48 +56,6 @@ struct Upstream {
     extra: Option<u64>,
 }
 
-/// Why a pair is not parked. It stays userspace's, and nothing is lost.
-#[derive(Debug, thiserror::Error)]
-pub enum Unfit {
-    /// No slot is free.
-    #[error("as many pairs as may be are parked")]
-    Full,
-    /// gogeta is on its way out.
-    #[error("nothing is parked any more")]
-    Closed,
-    /// Bytes came, or a close, or bytes are still on their way.
-    #[error("something came in between")]
-    Unquiet,
-    /// The host is longer than the kernel's side compares.
-    #[error("the host is too long")]
-    Host,
-    /// A system call.
-    #[error(transparent)]
-    System(#[from] io::Error),
-}
-
-/// What a pair is when it is userspace's again.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Back {
-    /// Nothing is on its way.
-    Quiet,
-    /// The request of this head is at the upstream, and its answer is to be read there.
-    Answer(Vec<u8>),
-    /// A response broke off: the client has a part of it.
-    Cut,
-}
-
-/// What a pair is parked with.
-#[derive(Debug)]
-pub struct Terms<'a> {
-    /// The host, in lower case, as it stands in each request.
-    pub host: &'a [u8],
-    /// How many requests may be carried until userspace picks an instance anew.
-    pub requests: u64,
-    /// Who is told of them.
-    pub tenant: Arc<dyn Tenant>,
-}
-
 impl Seat {
     /// A seat for this client, of whom nothing was carried yet.
     ///
@@ -121,11 +73,6 @@ impl Seat {
         let seat = Self { engine: engine.clone(), slot, client: cookie, extra, upstream: None, before: 0 };
         seat.engine.program.enter(client, cookie, Flow::client(slot))?;
         Ok(seat)
-    }
-
-    /// The slot.
-    pub fn slot(&self) -> u32 {
-        self.slot
     }
 
     /// Wants the pair back, at the end of its request at the latest.
@@ -168,7 +115,7 @@ impl Seat {
         tenant: Arc<dyn Tenant>,
         waker: &Waker,
     ) -> Result<(), Unfit> {
-        let terms = Terms { host: &[], requests: 0, tenant };
+        let terms = Terms { host: &[], block: &[], requests: 0, tenant };
         self.hand_over(client, upstream, &terms, Step::Open, waker)
     }
 
@@ -198,13 +145,14 @@ impl Seat {
             limit_up: self.limit_up(upstream)?,
             allowance: self.number(Number::Requests) + terms.requests,
             margin: WINDOW / 2,
-            now: engine::now(),
+            now: socket::now(),
             host: terms.host,
         };
         pairs.set(slot, &armed);
         self.engine.set_waker(slot, waker);
         let sockets = [client.0, upstream.0];
-        let outcome = self.engine.listen(slot, sockets, terms.tenant.clone()).map_err(Unfit::from);
+        let outcome =
+            self.engine.listen(slot, Kind::Sockmap, sockets, terms.tenant.clone()).map_err(Unfit::from);
         let outcome = outcome.and_then(|()| {
             let seen = pairs.load(slot);
             // From here to the swap nothing may have come.
@@ -348,7 +296,7 @@ impl Seat {
 
     /// How long nothing has been carried.
     pub fn quiet(&self) -> Duration {
-        Duration::from_nanos(engine::now().saturating_sub(self.number(Number::Last)))
+        Duration::from_nanos(socket::now().saturating_sub(self.number(Number::Last)))
     }
 
     /// Who is woken when there is something to look at.
@@ -384,7 +332,7 @@ impl Seat {
                     self.engine.step(self.slot, Step::Resume);
                     return Some((Back::Cut, Reason::Cut));
                 }
-                Phase::Idle | Phase::Open => {
+                Phase::Idle | Phase::Open | Phase::Armed => {
                     let closed = !(mine | theirs).is_empty();
                     if !closed && !word.is_stopped() {
                         return None;
@@ -441,32 +389,5 @@ impl Drop for Seat {
         self.part();
         self.engine.program.forget(self.client);
         self.engine.vacate(self.slot);
-    }
-}
-
-/// What a socket's `acked + unacked` is beyond what was written, of one that the kernel has carried nothing to yet:
-/// a SYN may count, nothing else.
-fn extra(socket: BorrowedFd<'_>, ledger: Ledger) -> io::Result<Option<u64>> {
-    let got = socket::got(socket, None)?;
-    Ok(got.checked_sub(ledger.written).filter(|extra| *extra <= 1))
-}
-
-/// Whether all that a socket has received was read, of one that the kernel has carried nothing of yet.
-fn is_all_read(socket: BorrowedFd<'_>, ledger: Ledger) -> Result<(), Unfit> {
-    if socket::progress(socket)?.received == ledger.read { Ok(()) } else { Err(Unfit::Unquiet) }
-}
-
-/// Whether nothing can be sent by a socket any more.
-fn is_broken(socket: BorrowedFd<'_>) -> bool {
-    hung_up(socket).intersects(PollFlags::HUP | PollFlags::ERR)
-}
-
-/// How far a socket is closed: by its other side, or in all.
-fn hung_up(socket: BorrowedFd<'_>) -> PollFlags {
-    let mut descriptors = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::RDHUP)];
-    let at_once = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    match poll(&mut descriptors, Some(&at_once)) {
-        Ok(_) => descriptors[0].revents(),
-        Err(_) => PollFlags::ERR,
     }
 }

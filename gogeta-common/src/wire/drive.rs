@@ -1,0 +1,260 @@
+//! What is done with each packet of a pair: the rules, and the steps that they ask for.
+
+use super::segment::Segment;
+use super::{Act, Carriage, Numbers, Place, Side};
+use crate::guard::Framing;
+use crate::pair::{Phase, Step, Word};
+
+/// What a packet's rules need besides its segment: the kernel's helpers, or a test's.
+pub trait Hands {
+    /// The pair's word.
+    fn word(&self) -> Word;
+
+    /// Replaces it by another if it is still that one.
+    fn swap(&mut self, old: Word, new: Word) -> bool;
+
+    /// Where gogeta's sockets are: C and U. None where something is on its way to or from either, but for what C has
+    /// sent and the client has not acknowledged.
+    fn places(&mut self) -> Option<(Place, Place)>;
+
+    /// Whether the client's segment is a request that may pass, and that one more may.
+    fn judge(&mut self, segment: &Segment) -> bool;
+
+    /// The framing of the response that begins with the upstream's segment, if it is a simple one.
+    fn frame(&mut self, segment: &Segment) -> Option<Framing>;
+
+    /// The pair is gogeta's sockets' again, and userspace has to look at it.
+    fn back(&mut self, phase: Phase);
+
+    /// The last byte of a response was sent on.
+    fn answered(&mut self);
+}
+
+/// The numbers that a pair is carried by: those that hold, and those that will.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(C)]
+pub struct Books {
+    books: [Carriage; 2],
+}
+
+impl Books {
+    /// Nothing is carried yet.
+    pub const fn new(first: Carriage) -> Self {
+        Self { books: [first, first] }
+    }
+
+    /// The numbers that hold under that word.
+    #[inline(always)]
+    pub const fn of(&self, word: Word) -> &Carriage {
+        &self.books[word.book() & 1]
+    }
+
+    #[inline(always)]
+    const fn of_mut(&mut self, word: Word) -> &mut Carriage {
+        &mut self.books[word.book() & 1]
+    }
+}
+
+/// What a packet is to become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A packet to gogeta's own socket, with these numbers.
+    Up(Numbers),
+    /// A packet to the other end.
+    On(On),
+    /// Nothing.
+    Drop,
+}
+
+/// How a packet goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct On {
+    /// With these numbers.
+    pub numbers: Numbers,
+    /// With the block added: a request.
+    pub is_request: bool,
+    /// Whether it is one that was sent on before.
+    pub is_again: bool,
+    /// Without its FIN.
+    pub open: bool,
+    /// Bytes of it that were not sent on before.
+    pub new: u32,
+    /// Whether this begins a carriage: C has not seen what the client acknowledges.
+    pub is_first: bool,
+}
+
+const PLAIN: On = On {
+    numbers: Numbers { seq: 0, ack: 0 },
+    is_request: false,
+    is_again: false,
+    open: false,
+    new: 0,
+    is_first: false,
+};
+
+/// A packet for gogeta's socket C, or U, or from them.
+#[inline(always)]
+fn sides(books: &Books, word: Word) -> (Side, Side) {
+    books.of(word).sides(matches!(word.phase(), Phase::Broken))
+}
+
+/// Takes a step, and gives the word behind it. Who leaves the pair to gogeta's sockets tells userspace.
+#[inline(always)]
+fn take<H: Hands>(hands: &mut H, word: Word, step: Step) -> Option<Word> {
+    let next = word.after(step)?;
+    if !hands.swap(word, next) {
+        return None;
+    }
+    if !next.phase().is_carried() {
+        hands.back(next.phase());
+    }
+    Some(next)
+}
+
+/// What a packet of the client becomes; `block` is what would be added to its requests.
+#[inline(always)]
+pub fn of_client<H: Hands>(hands: &mut H, books: &mut Books, block: u32, segment: &Segment) -> Outcome {
+    let mut word = hands.word();
+    if matches!(word.phase(), Phase::Body) && books.of(word).is_over(segment.ack) {
+        let Some(next) = take(hands, word, Step::End) else { return Outcome::Drop };
+        word = next;
+    }
+    let (act, step) = books.of(word).of_client(word.phase(), segment);
+    match act {
+        Act::Ask => ask(hands, books, block, word, segment),
+        Act::Drop | Act::Answer => {
+            if let Some(step) = step {
+                take(hands, word, step);
+            }
+            Outcome::Drop
+        }
+        Act::Up => {
+            if let Some(step) = step {
+                let Some(next) = take(hands, word, step) else { return Outcome::Drop };
+                word = next;
+            }
+            Outcome::Up(sides(books, word).0.inward(segment.seq, segment.ack))
+        }
+        Act::On | Act::Open | Act::Again => {
+            let numbers = books.of(word).to_upstream(segment.seq, segment.ack);
+            let is_again = matches!(act, Act::Again);
+            Outcome::On(On { numbers, is_request: is_again, is_again, ..PLAIN })
+        }
+    }
+}
+
+/// What becomes of a packet that may be a request.
+#[inline(always)]
+fn ask<H: Hands>(hands: &mut H, books: &mut Books, block: u32, word: Word, segment: &Segment) -> Outcome {
+    let is_first = matches!(word.phase(), Phase::Armed);
+    let next = if is_first { start(hands, books, block, word, segment) } else { word.after(Step::Request) };
+    let passes = if let Some(next) = next { hands.judge(segment) && hands.swap(word, next) } else { false };
+    let (Some(next), true) = (next, passes) else {
+        // Userspace may have been faster, and then it has it.
+        let seen = hands.word();
+        let word = if seen.phase().is_carried() { take(hands, seen, Step::Refuse) } else { Some(seen) };
+        let Some(word) = word else { return Outcome::Drop };
+        return Outcome::Up(sides(books, word).0.inward(segment.seq, segment.ack));
+    };
+    let book = books.of_mut(next);
+    book.request(segment.len);
+    let numbers = book.to_upstream(segment.seq, segment.ack);
+    Outcome::On(On { numbers, is_request: true, new: segment.len, is_first, ..PLAIN })
+}
+
+/// Writes the numbers of a carriage that begins here, and gives the word under which they hold.
+#[inline(always)]
+fn start<H: Hands>(
+    hands: &mut H,
+    books: &mut Books,
+    block: u32,
+    word: Word,
+    segment: &Segment,
+) -> Option<Word> {
+    let next = word.after(Step::Start)?;
+    let (client, upstream) = hands.places()?;
+    let (c, u) = sides(books, word);
+    let book = Carriage::begin((client, c), (upstream, u), block);
+    // It goes on where C is, in the client's numbers.
+    if book.last.next() != segment.seq || !book.has_all(segment.ack) {
+        return None;
+    }
+    *books.of_mut(next) = book;
+    Some(next)
+}
+
+/// What a packet of the upstream becomes.
+#[inline(always)]
+pub fn of_upstream<H: Hands>(hands: &mut H, books: &mut Books, segment: &Segment) -> Outcome {
+    let mut word = hands.word();
+    let (act, step) = books.of(word).of_upstream(word.phase(), segment);
+    match act {
+        Act::Answer => answer(hands, books, word, segment),
+        Act::Up => {
+            if let Some(step) = step {
+                let Some(next) = take(hands, word, step) else { return Outcome::Drop };
+                word = next;
+            }
+            Outcome::Up(sides(books, word).1.inward(segment.seq, segment.ack))
+        }
+        Act::On | Act::Open => {
+            if let Some(step) = step {
+                take(hands, word, step);
+            }
+            on(hands, books, word, segment, matches!(act, Act::Open))
+        }
+        Act::Drop | Act::Ask | Act::Again => {
+            if let Some(step) = step {
+                take(hands, word, step);
+            }
+            Outcome::Drop
+        }
+    }
+}
+
+/// What becomes of the beginning of a response.
+#[inline(always)]
+fn answer<H: Hands>(hands: &mut H, books: &mut Books, word: Word, segment: &Segment) -> Outcome {
+    let framing = hands.frame(segment);
+    let bytes = match framing {
+        Some(Framing { head, body, .. }) if body < LONGEST => head + body as u32,
+        _ => 0,
+    };
+    if bytes < segment.len || bytes == 0 {
+        // Not simple, or with more behind it than it has.
+        let Some(word) = take(hands, word, Step::Answer) else { return Outcome::Drop };
+        return Outcome::Up(sides(books, word).1.inward(segment.seq, segment.ack));
+    }
+    let Some(next) = take(hands, word, Step::Head) else { return Outcome::Drop };
+    books.of_mut(next).answer(bytes);
+    on(hands, books, next, segment, false)
+}
+
+/// Longest body that is carried, in bytes: numbers tell before from behind over half of their circle.
+pub const LONGEST: u64 = 1 << 30;
+
+#[inline(always)]
+fn on<H: Hands>(hands: &mut H, books: &mut Books, word: Word, segment: &Segment, open: bool) -> Outcome {
+    let book = books.of_mut(word);
+    let numbers = book.to_client(segment.seq, segment.ack);
+    let mut new = 0;
+    if segment.len > 0 && matches!(word.phase(), Phase::Body) {
+        let (more, is_all) = book.sent(segment.end());
+        new = more;
+        if is_all {
+            hands.answered();
+        }
+    }
+    Outcome::On(On { numbers, open, new, ..PLAIN })
+}
+
+/// How far gogeta's own socket C, or U where `is_upstream`, is behind; none while the pair is carried: then what it
+/// sends is from another time.
+#[inline(always)]
+pub fn side_of(books: &Books, word: Word, is_upstream: bool) -> Option<Side> {
+    if matches!(word.phase(), Phase::Idle | Phase::Busy | Phase::Body) {
+        return None;
+    }
+    let (client, upstream) = sides(books, word);
+    Some(if is_upstream { upstream } else { client })
+}

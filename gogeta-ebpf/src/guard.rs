@@ -1,0 +1,90 @@
+//! The guard, over the bytes of a packet.
+
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::generated::{bpf_loop, bpf_skb_load_bytes},
+};
+use gogeta_common::{
+    guard::{Framing, HEAD_MAX, Method, RequestScan, ResponseScan},
+    pair::{ANSWER_MAX, Pair},
+};
+
+use crate::{events::slot, messages};
+
+/// The method, if the `len` bytes at `at` are a head that may pass. It is kept: an answer that userspace has to give
+/// needs it.
+#[inline(always)]
+pub(crate) fn judge(skb: *mut __sk_buff, at: u32, pair: &mut Pair, len: u32) -> Option<Method> {
+    if len > HEAD_MAX as u32 {
+        messages::too_long(slot(pair), len.into());
+        return None;
+    }
+    // What is at least 1 the verifier believes only when it sees it so.
+    let count = (len.wrapping_sub(1) & (HEAD_MAX as u32 - 1)) + 1;
+    // SAFETY: so many bytes fit there.
+    if unsafe { bpf_skb_load_bytes(skb.cast(), at, (&raw mut pair.carried.head).cast(), count) } != 0 {
+        messages::unread(slot(pair), len.into());
+        return None;
+    }
+    pair.carried.head_len = count;
+    pair.asking = RequestScan::new();
+    let mut reading: *mut Pair = pair;
+    // SAFETY: the callback takes what it is given here.
+    let looked = unsafe { bpf_loop(HEAD_MAX as u32, ask as *mut _, (&raw mut reading).cast(), 0) };
+    let method = pair.asking.accepted();
+    if method.is_none() {
+        messages::refused(slot(pair), count.into(), looked.cast_unsigned());
+    }
+    method
+}
+
+unsafe extern "C" fn ask(at: u32, pair: *const *mut Pair) -> i64 {
+    // SAFETY: `judge` passes it, and it outlives the loop.
+    let pair = unsafe { &mut **pair };
+    if at >= pair.carried.head_len {
+        return 1;
+    }
+    let byte = pair.carried.head[at as usize & (HEAD_MAX - 1)];
+    i64::from(!pair.asking.step(byte, &pair.host, pair.host_len))
+}
+
+/// Before the first byte of a response.
+static UNREAD: ResponseScan = ResponseScan::new();
+
+/// The framing of the response that begins with the `len` bytes at `at`, if it is a simple one.
+#[inline(always)]
+pub(crate) fn frame(skb: *mut __sk_buff, at: u32, pair: &mut Pair, len: u32) -> Option<Framing> {
+    let method = if pair.carried.method == Method::Head as u32 { Method::Head } else { Method::Get };
+    let count = if len > ANSWER_MAX as u32 { ANSWER_MAX as u32 } else { len };
+    let count = (count.wrapping_sub(1) & (ANSWER_MAX as u32 - 1)) + 1;
+    // SAFETY: so many bytes fit there.
+    if unsafe { bpf_skb_load_bytes(skb.cast(), at, (&raw mut pair.answer).cast(), count) } != 0 {
+        messages::unread(slot(pair), count.into());
+        return None;
+    }
+    // SAFETY: both are there. Written field by field it would be a call of `memset`, whose steps through memory the
+    // verifier lets only `CAP_PERFMON` do.
+    unsafe { (&raw mut pair.answering).copy_from_nonoverlapping(&raw const UNREAD, 1) };
+    pair.answer_len = count;
+    let mut reading: *mut Pair = pair;
+    // SAFETY: the callback takes what it is given here.
+    unsafe { bpf_loop(ANSWER_MAX as u32, read as *mut _, (&raw mut reading).cast(), 0) };
+    let framing = pair.answering.framing(method);
+    match framing {
+        Some(framing) => {
+            pair.carried.length = framing.body;
+            pair.carried.status = u32::from(framing.status);
+        }
+        None => messages::not_simple(slot(pair), len.into()),
+    }
+    framing
+}
+
+unsafe extern "C" fn read(at: u32, pair: *const *mut Pair) -> i64 {
+    // SAFETY: `frame` passes it, and it outlives the loop.
+    let pair = unsafe { &mut **pair };
+    if at >= pair.answer_len {
+        return 1;
+    }
+    i64::from(!pair.answering.step(pair.answer[at as usize & (ANSWER_MAX - 1)]))
+}

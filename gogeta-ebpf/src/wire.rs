@@ -1,0 +1,469 @@
+//! The wire engine: packets of a parked pair, at the doors of devices.
+//!
+//! The rules are [`gogeta_common::wire`]'s; here is what they are applied to. A packet that belongs to no pair costs one
+//! look into a map. `TCX_NEXT` lets it go on, also to others' programs.
+
+use aya_ebpf::{
+    bindings::{__sk_buff, BPF_F_INGRESS, BPF_F_NO_PREALLOC, bpf_sock, bpf_sock_tuple},
+    helpers::{
+        bpf_ktime_get_ns,
+        generated::{
+            bpf_clone_redirect, bpf_redirect_neigh, bpf_sk_lookup_tcp, bpf_sk_release, bpf_skb_change_head,
+            bpf_skb_change_tail, bpf_skb_store_bytes, bpf_tcp_sock,
+        },
+    },
+    macros::{classifier, map},
+    maps::{HashMap, PerCpuArray},
+    programs::TcContext,
+};
+use gogeta_common::{
+    guard::{Framing, HEAD_MAX},
+    pair::{Flow, Pair, Phase, Word},
+    wire::{
+        BLOCK_MAX, Numbers, Place, Side,
+        drive::{self, Hands, On, Outcome},
+        pair::{End, Tuple, Way, grown, window},
+        segment::{FIN, PSH, Segment, URG},
+    },
+};
+
+use crate::{
+    events::{self, PAIRS},
+    guard, messages,
+    packet::Packet,
+};
+
+/// Whose packets those of a connection are. Userspace sets how many there may be before it loads this.
+#[map]
+static WAYS: HashMap<Tuple, Way> = HashMap::with_max_entries(2, BPF_F_NO_PREALLOC);
+
+/// What a program reads of its packet.
+#[map]
+static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
+
+/// What becomes of a packet (`linux/pkt_cls.h`): others may look at it; nothing.
+const NEXT: i32 = -1;
+const DROP: i32 = 2;
+
+/// What is written on a packet: that it was carried, so that it is not taken for one of gogeta's own; and that it is
+/// the acknowledgement in a client's first request, for gogeta's socket. Nothing else in a network namespace uses
+/// this field but queueing disciplines for differentiated services, and only theirs.
+const CARRIED: u32 = 0x676f;
+const COPY: u32 = 0x6765;
+
+/// Bytes of an Ethernet header.
+const ETHERNET: u32 = 14;
+
+#[classifier]
+fn wire_in(ctx: TcContext) -> i32 {
+    inward(ctx.skb.skb, ETHERNET)
+}
+
+#[classifier]
+fn wire_out(ctx: TcContext) -> i32 {
+    outward(ctx.skb.skb, ETHERNET)
+}
+
+/// The same of a device without Ethernet.
+#[classifier]
+fn wire_in_bare(ctx: TcContext) -> i32 {
+    inward(ctx.skb.skb, 0)
+}
+
+/// The same of a device without Ethernet.
+#[classifier]
+fn wire_out_bare(ctx: TcContext) -> i32 {
+    outward(ctx.skb.skb, 0)
+}
+
+/// The packet at hand, read as far as it matters to anybody.
+#[inline(always)]
+fn read<'a>(skb: *mut __sk_buff, l3: u32, inward: bool) -> Option<(&'a mut Packet, *mut Way)> {
+    // SAFETY: the context is the kernel's own.
+    if unsafe { (*skb).vlan_present } != 0 {
+        // It is another device's.
+        return None;
+    }
+    // SAFETY: a program is not interrupted by another of its kind on its CPU.
+    let packet = unsafe { &mut *PACKET.get_ptr_mut(0)? };
+    if !packet.read(skb, l3, inward) {
+        return None;
+    }
+    let way = WAYS.get_ptr_mut(packet.tuple)?;
+    Some((packet, way))
+}
+
+#[inline(always)]
+fn pair_of<'a>(way: &Way) -> Option<&'a mut Pair> {
+    let pair = PAIRS.get_ptr_mut(Flow(way.flow).slot())?;
+    // SAFETY: the map's values live as long as the map, and each field has one writer at a time.
+    Some(unsafe { &mut *pair })
+}
+
+/// Nanoseconds, and the milliseconds that timestamps are made of.
+#[inline(always)]
+fn now() -> (u64, u32) {
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    (now, (now / 1_000_000) as u32)
+}
+
+/// A packet that has come.
+#[inline(always)]
+fn inward(skb: *mut __sk_buff, l3: u32) -> i32 {
+    let Some((packet, way)) = read(skb, l3, true) else { return NEXT };
+    // SAFETY: it is there, and if it is deleted meanwhile, it is kept until this program ends.
+    let way = unsafe { &mut *way };
+    if way.flow == Way::GONE {
+        way.last = now().0;
+        let numbers = way.side.inward(packet.segment.seq, packet.segment.ack);
+        return up(skb, packet, numbers, way.shift);
+    }
+    let Some(pair) = pair_of(way) else { return NEXT };
+    let is_upstream = Flow(way.flow).is_upstream();
+    // SAFETY: the context is the kernel's own.
+    let (device, mark) = unsafe { ((*skb).ifindex, (*skb).tc_index) };
+    let end = if is_upstream { &mut pair.wire.ends[1] } else { &mut pair.wire.ends[0] };
+    if end.tuple != packet.tuple {
+        return NEXT;
+    }
+    end.devices[1] = device;
+    if mark == COPY {
+        return copy(skb, packet, pair);
+    }
+    let mut hands = Kernel { skb, packet, pair };
+    if is_upstream { hands.of_upstream(l3) } else { hands.of_client(l3) }
+}
+
+/// A packet on its way to gogeta's own socket.
+#[inline(always)]
+fn up(skb: *mut __sk_buff, packet: &mut Packet, numbers: Numbers, shift: u32) -> i32 {
+    let Segment { seq, ack, .. } = packet.segment;
+    if numbers == (Numbers { seq, ack }) && shift == 0 {
+        return NEXT;
+    }
+    if !packet.look() {
+        return DROP;
+    }
+    packet.begin();
+    packet.set_numbers(numbers);
+    packet.move_sack(ack.wrapping_sub(numbers.ack));
+    if let Some((time, echo)) = packet.times() {
+        packet.set_times(time, if echo == 0 { 0 } else { echo.wrapping_sub(shift) });
+    }
+    if packet.renumber(skb) { NEXT } else { DROP }
+}
+
+/// What the client's first request acknowledges, for gogeta's socket.
+#[inline(always)]
+fn copy(skb: *mut __sk_buff, packet: &mut Packet, pair: &mut Pair) -> i32 {
+    // SAFETY: the context is the kernel's own.
+    unsafe { (*skb).tc_index = 0 };
+    let Place { received, sent } = pair.wire.books.of(events::load(pair)).client;
+    if !packet.look() {
+        return DROP;
+    }
+    packet.begin();
+    packet.set_numbers(Numbers { seq: received, ack: sent });
+    packet.clear_flags(PSH | FIN);
+    if let Some((time, echo)) = packet.times() {
+        packet.set_times(time, echo.wrapping_sub(pair.wire.clocks[0].shift));
+    }
+    if packet.trim(skb) { NEXT } else { DROP }
+}
+
+/// A packet that leaves.
+#[inline(always)]
+fn outward(skb: *mut __sk_buff, l3: u32) -> i32 {
+    // SAFETY: the context is the kernel's own.
+    let skb_ref = unsafe { &mut *skb };
+    if skb_ref.tc_index == CARRIED {
+        skb_ref.tc_index = 0;
+        return NEXT;
+    }
+    let Some((packet, way)) = read(skb, l3, false) else { return NEXT };
+    // SAFETY: it is there, and if it is deleted meanwhile, it is kept until this program ends.
+    let way = unsafe { &mut *way };
+    let (side, shift) = if way.flow == Way::GONE {
+        way.last = now().0;
+        (way.side, way.shift)
+    } else {
+        let Some(pair) = pair_of(way) else { return NEXT };
+        let is_upstream = Flow(way.flow).is_upstream();
+        let (end, clock) = if is_upstream {
+            (&mut pair.wire.ends[1], &pair.wire.clocks[1])
+        } else {
+            (&mut pair.wire.ends[0], &pair.wire.clocks[0])
+        };
+        if end.tuple != packet.tuple {
+            return NEXT;
+        }
+        end.devices[0] = skb_ref.ifindex;
+        let shift = clock.shift;
+        let Some(side) = drive::side_of(&pair.wire.books, events::load(pair), is_upstream) else {
+            messages::silenced(events::slot(pair), is_upstream.into(), packet.segment.len.into());
+            return DROP;
+        };
+        (side, shift)
+    };
+    if side == Side::default() && shift == 0 {
+        return NEXT;
+    }
+    if !packet.look() {
+        return DROP;
+    }
+    packet.begin();
+    packet.set_numbers(side.outward(packet.segment.seq, packet.segment.ack));
+    if let Some((time, echo)) = packet.times() {
+        packet.set_times(time.wrapping_add(shift), echo);
+    }
+    // Its first gap is among what its own socket has not got.
+    packet.move_sack(0_u32.wrapping_sub(side.received));
+    if packet.renumber(skb) { NEXT } else { DROP }
+}
+
+/// A packet of a pair, and the pair.
+struct Kernel<'a> {
+    skb: *mut __sk_buff,
+    packet: &'a mut Packet,
+    pair: &'a mut Pair,
+}
+
+impl Kernel<'_> {
+    #[inline(always)]
+    fn of_client(&mut self, l3: u32) -> i32 {
+        let (block, segment) = (self.pair.wire.block_len, self.packet.segment);
+        let books = &raw mut self.pair.wire.books;
+        // SAFETY: nothing else of the pair is reached by it.
+        match drive::of_client(self, unsafe { &mut *books }, block, &segment) {
+            Outcome::Up(numbers) => up(self.skb, self.packet, numbers, self.pair.wire.clocks[0].shift),
+            Outcome::On(on) => self.on(l3, 0, on),
+            Outcome::Drop => self.drop(0),
+        }
+    }
+
+    #[inline(always)]
+    fn of_upstream(&mut self, l3: u32) -> i32 {
+        let segment = self.packet.segment;
+        let books = &raw mut self.pair.wire.books;
+        // SAFETY: as above.
+        match drive::of_upstream(self, unsafe { &mut *books }, &segment) {
+            Outcome::Up(numbers) => up(self.skb, self.packet, numbers, self.pair.wire.clocks[1].shift),
+            Outcome::On(on) => self.on(l3, 1, on),
+            Outcome::Drop => self.drop(1),
+        }
+    }
+
+    #[inline(always)]
+    fn drop(&self, side: u64) -> i32 {
+        let phase = events::load(self.pair).phase() as u64;
+        messages::dropped(events::slot(self.pair), phase, side, self.packet.segment.len.into());
+        DROP
+    }
+
+    /// Sends the packet on, from the client (0) or the upstream (1) to the other.
+    #[inline(always)]
+    fn on(&mut self, l3: u32, from: usize, on: On) -> i32 {
+        let (skb, wire) = (self.skb, &mut self.pair.wire);
+        let (nanoseconds, milliseconds) = now();
+        if on.is_first && self.pair.behind != 0 {
+            // SAFETY: the context is the kernel's own. The copy comes back to where this packet came.
+            unsafe {
+                (*skb).tc_index = COPY;
+                let device = (*skb).ifindex;
+                bpf_clone_redirect(skb, device, u64::from(BPF_F_INGRESS));
+            }
+        }
+        let packet = &mut *self.packet;
+        if !packet.look() {
+            return DROP;
+        }
+        let [client, upstream] = &mut wire.ends;
+        let (near, far) = if from == 0 { (client, upstream) } else { (upstream, client) };
+        packet.begin();
+        packet.set_numbers(on.numbers);
+        packet.set_window(window(packet.window(), near.scales[0], far.scales[1]));
+        if on.open {
+            packet.clear_flags(FIN);
+        }
+        let [clock_of_client, clock_of_upstream] = &mut wire.clocks;
+        let (mine, theirs) = if from == 0 {
+            (clock_of_client, clock_of_upstream)
+        } else {
+            (clock_of_upstream, clock_of_client)
+        };
+        if on.is_first {
+            mine.begin();
+            theirs.begin();
+        }
+        if let Some((time, echo)) = packet.times() {
+            packet.set_times(theirs.tell(time, milliseconds), mine.echo(echo));
+        }
+        if from == 0 {
+            packet.move_sack(packet.segment.ack.wrapping_sub(on.numbers.ack));
+        } else {
+            packet.drop_sack();
+        }
+        let device = far.devices[0];
+        let more = if on.is_request { wire.block_len } else { 0 };
+        if !packet.address(far, more) {
+            return DROP;
+        }
+        let mut sum = 0;
+        if on.is_request {
+            let at = packet.payload();
+            let len = packet.segment.len;
+            sum = grown(wire.block_sum, len);
+            // SAFETY: so many bytes are there: the masks are as large as the room.
+            let grew = unsafe {
+                let is_longer = bpf_skb_change_tail(skb, at + len + more, 0) == 0;
+                let is_same = !on.is_again || {
+                    // What the guard has let pass, and nothing else that came by the same numbers.
+                    let count = (len.wrapping_sub(1) & (HEAD_MAX as u32 - 1)) + 1;
+                    let head = (&raw const self.pair.carried.head).cast();
+                    bpf_skb_store_bytes(skb, at, head, count, 0) == 0
+                };
+                let count = ((more + 1) & (BLOCK_MAX as u32 - 1)) + 1;
+                let block = (&raw const wire.block).cast();
+                is_longer && is_same && bpf_skb_store_bytes(skb, at + len - 2, block, count, 0) == 0
+            };
+            if !grew {
+                return DROP;
+            }
+        }
+        if !packet.write(skb, (more, sum)) {
+            return DROP;
+        }
+        if on.new > 0 {
+            self.pair.last = nanoseconds;
+            if from == 0 {
+                self.pair.up += u64::from(on.new + more);
+                self.pair.requests += 1;
+                self.pair.carried.begun = nanoseconds;
+            } else {
+                self.pair.down += u64::from(on.new);
+            }
+        }
+        // SAFETY: the context is the kernel's own.
+        unsafe {
+            if l3 == 0 && bpf_skb_change_head(skb, ETHERNET, 0) != 0 {
+                return DROP;
+            }
+            (*skb).tc_index = CARRIED;
+            bpf_redirect_neigh(device, core::ptr::null_mut(), 0, 0) as i32
+        }
+    }
+}
+
+impl Hands for Kernel<'_> {
+    #[inline(always)]
+    fn word(&self) -> Word {
+        events::load(self.pair)
+    }
+
+    #[inline(always)]
+    fn swap(&mut self, old: Word, new: Word) -> bool {
+        events::swap(self.pair, old, new)
+    }
+
+    #[inline(always)]
+    fn places(&mut self) -> Option<(Place, Place)> {
+        let wire = &self.pair.wire;
+        if wire.ends[0].devices[0] == 0 || wire.ends[1].devices[0] == 0 || wire.ends[1].devices[1] == 0 {
+            // Whether packets to the upstream look like this to it is not known yet.
+            messages::not_begun(events::slot(self.pair), 2, 0);
+            return None;
+        }
+        let Some((client, behind)) = place(self.skb, &wire.ends[0]) else {
+            messages::not_begun(events::slot(self.pair), 0, 0);
+            return None;
+        };
+        let Some((upstream, 0)) = place(self.skb, &wire.ends[1]) else {
+            messages::not_begun(events::slot(self.pair), 1, 0);
+            return None;
+        };
+        self.pair.behind = behind;
+        Some((client, upstream))
+    }
+
+    #[inline(always)]
+    fn judge(&mut self, segment: &Segment) -> bool {
+        let skb = self.skb;
+        // SAFETY: the context is the kernel's own.
+        let is_one = unsafe { (*skb).gso_segs } <= 1;
+        let fits = segment.len + self.pair.wire.block_len <= self.pair.wire.ends[1].mss;
+        if !is_one || !fits || segment.has(URG) || self.pair.requests >= self.pair.allowance {
+            messages::due(events::slot(self.pair), self.pair.requests);
+            return false;
+        }
+        match guard::judge(skb, self.packet.payload(), self.pair, segment.len) {
+            Some(method) => {
+                self.pair.carried.method = method as u32;
+                true
+            }
+            None => false,
+        }
+    }
+
+    #[inline(always)]
+    fn frame(&mut self, segment: &Segment) -> Option<Framing> {
+        guard::frame(self.skb, self.packet.payload(), self.pair, segment.len)
+    }
+
+    #[inline(always)]
+    fn back(&mut self, _: Phase) {
+        let (_, now) = now();
+        let [client, upstream] = &mut self.pair.wire.clocks;
+        client.end(now);
+        upstream.end(now);
+        events::wake(self.pair);
+    }
+
+    #[inline(always)]
+    fn answered(&mut self) {
+        self.pair.last = now().0;
+        events::carried(self.pair);
+    }
+}
+
+/// Where gogeta's socket at that end is, and how many bytes it sent that it does not know to have arrived; none where
+/// it has something that userspace has not read, or something to send.
+#[inline(always)]
+fn place(skb: *mut __sk_buff, end: &End) -> Option<(Place, u32)> {
+    let Tuple { near, far, near_port, far_port } = end.tuple;
+    // SAFETY: integers, for which zero is a value.
+    let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
+    let is_v4 = near[0] == 0 && near[1] == 0 && near[2] == gogeta_common::wire::pair::MAPPED[2];
+    let size = if is_v4 {
+        tuple.__bindgen_anon_1.ipv4.saddr = far[3];
+        tuple.__bindgen_anon_1.ipv4.daddr = near[3];
+        tuple.__bindgen_anon_1.ipv4.sport = far_port;
+        tuple.__bindgen_anon_1.ipv4.dport = near_port;
+        12
+    } else {
+        tuple.__bindgen_anon_1.ipv6.saddr = far;
+        tuple.__bindgen_anon_1.ipv6.daddr = near;
+        tuple.__bindgen_anon_1.ipv6.sport = far_port;
+        tuple.__bindgen_anon_1.ipv6.dport = near_port;
+        36
+    };
+    // SAFETY: the tuple is as large as it says, in this network namespace; what is found is released.
+    unsafe {
+        let socket: *mut bpf_sock = bpf_sk_lookup_tcp(skb.cast(), &raw mut tuple, size, u64::MAX, 0);
+        if socket.is_null() {
+            return None;
+        }
+        let tcp = bpf_tcp_sock(socket);
+        let place = if tcp.is_null() {
+            None
+        } else {
+            let behind = (*tcp).snd_nxt.wrapping_sub((*tcp).snd_una);
+            let is_all =
+                (*tcp).bytes_received == end.received && (*tcp).bytes_acked + u64::from(behind) == end.acked;
+            let place = Place { received: (*tcp).rcv_nxt, sent: (*tcp).snd_nxt };
+            if is_all { Some((place, behind)) } else { None }
+        };
+        bpf_sk_release(socket.cast());
+        place
+    }
+}

@@ -1,0 +1,295 @@
+//! A seat of the wire engine.
+//!
+//! A pair has a slot of its own for each upstream that its client comes to: the client's packets belong to one slot
+//! after the other. The two sockets take no part in what is carried: they are watched for whatever comes to them, for
+//! that is userspace's.
+//!
+//! Where a pair ends, its sockets are as many bytes behind as were carried past them, and the kernel may have them for
+//! some time yet: their ways stay for so long.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+use std::time::Duration;
+
+use gogeta_common::guard::HOST_MAX;
+use gogeta_common::pair::{Flow, Phase, Step};
+use gogeta_common::wire::BLOCK_MAX;
+use gogeta_common::wire::pair::{Tuple, Way};
+use rustix::event::PollFlags;
+
+use super::{Back, Half, Ledger, Terms, Unfit, extra, is_all_read, stirred};
+use crate::splice::counts::Reason;
+use crate::splice::engine::{Engine, Kind};
+use crate::splice::kernel::socket::{self, Agreed};
+use crate::splice::kernel::{Armed, Behind, Number, Wired};
+
+/// Times that a pair is armed before it is given up, where none of its packets come by.
+const TRIES: u32 = 3;
+
+/// A client's seat.
+#[derive(Debug)]
+pub struct Seat {
+    engine: Arc<Engine>,
+    client: Known,
+    /// How far the client's socket is behind by pairs that are no more.
+    behind: Behind,
+    pair: Option<Pair>,
+    /// Bytes that were carried in them, up and down.
+    bytes: (u64, u64),
+}
+
+/// A pair of it.
+#[derive(Debug)]
+struct Pair {
+    slot: u32,
+    upstream: Known,
+    /// Requests that had been carried when it was parked last.
+    before: u64,
+    /// Times that it was armed and nothing of it was seen.
+    tries: u32,
+}
+
+/// What is known of a socket.
+#[derive(Debug)]
+struct Known {
+    cookie: u64,
+    tuple: Tuple,
+    agreed: Agreed,
+    /// What its `acked + unacked` is beyond what was written: a SYN may count.
+    extra: u64,
+}
+
+impl Known {
+    fn of(socket: BorrowedFd<'_>, ledger: Ledger) -> Result<Self, Unfit> {
+        is_all_read(socket, ledger)?;
+        let extra = extra(socket, ledger)?.ok_or(Unfit::Unquiet)?;
+        let tuple = socket::tuple(socket)?.ok_or(Unfit::Differs("no device has its packets"))?;
+        Ok(Self { cookie: socket::cookie(socket)?, tuple, agreed: socket::agreed(socket)?, extra })
+    }
+}
+
+impl Seat {
+    /// A seat for this client, of whom nothing was carried yet.
+    pub(super) fn take(engine: &Arc<Engine>, client: BorrowedFd<'_>, ledger: Ledger) -> Result<Self, Unfit> {
+        let client = Known::of(client, ledger)?;
+        Ok(Self { engine: engine.clone(), client, behind: Behind::default(), pair: None, bytes: (0, 0) })
+    }
+
+    /// Wants the pair back, at the end of its request at the latest.
+    pub(super) fn recall(&self) {
+        if let Some(pair) = &self.pair {
+            self.engine.recall(pair.slot);
+        }
+    }
+
+    fn number(&self, number: Number) -> u64 {
+        self.pair.as_ref().map_or(0, |pair| self.engine.program.pairs.read(pair.slot, number))
+    }
+
+    /// See [`super::Seat::park`].
+    pub(super) fn park(
+        &mut self,
+        client: Half<'_>,
+        upstream: Half<'_>,
+        terms: &Terms<'_>,
+        waker: &Waker,
+    ) -> Result<(), Unfit> {
+        if terms.host.len() > HOST_MAX || terms.block.len() > BLOCK_MAX - 2 {
+            return Err(Unfit::Host);
+        }
+        if self.engine.is_closed() {
+            return Err(Unfit::Closed);
+        }
+        let outcome = self.arm(client, upstream, terms, waker);
+        let counts = &self.engine.counts;
+        let count = if outcome.is_ok() { &counts.parked } else { &counts.unfit };
+        count.fetch_add(1, Ordering::Relaxed);
+        outcome
+    }
+
+    fn arm(
+        &mut self,
+        client: Half<'_>,
+        upstream: Half<'_>,
+        terms: &Terms<'_>,
+        waker: &Waker,
+    ) -> Result<(), Unfit> {
+        is_all_read(client.0, client.1)?;
+        is_all_read(upstream.0, upstream.1)?;
+        self.join(upstream)?;
+        let Some(pair) = &mut self.pair else { return Err(Unfit::Unquiet) };
+        let (pairs, slot) = (&self.engine.program.pairs, pair.slot);
+        if !pairs.is_seen(slot) {
+            pair.tries += 1;
+            if pair.tries > TRIES {
+                return Err(Unfit::Unseen);
+            }
+        }
+        pair.before = pairs.read(slot, Number::Requests);
+        let armed = Armed {
+            upstream: pair.upstream.cookie,
+            limit: 0,
+            limit_up: 0,
+            allowance: pair.before + terms.requests.min(gogeta_common::wire::REQUESTS_MAX),
+            margin: 0,
+            now: socket::now(),
+            host: terms.host,
+        };
+        pairs.set(slot, &armed);
+        let ends = [(&self.client, client.1), (&pair.upstream, upstream.1)];
+        pairs.wire(
+            slot,
+            terms.block,
+            ends.map(|(known, ledger)| (ledger.read, known.extra + ledger.written)),
+        );
+        self.engine.set_waker(slot, waker);
+        let sockets = [client.0, upstream.0];
+        self.engine.listen(slot, Kind::Wire, sockets, terms.tenant.clone())?;
+        let seen = pairs.load(slot);
+        let armed = seen.after(Step::Ready).filter(|armed| pairs.swap(slot, seen, *armed));
+        if armed.is_none() {
+            self.engine.ignore(slot, sockets);
+            return Err(Unfit::Unquiet);
+        }
+        Ok(())
+    }
+
+    /// Makes this socket the other one of the pair, if it is not yet.
+    fn join(&mut self, (upstream, ledger): Half<'_>) -> Result<(), Unfit> {
+        let cookie = socket::cookie(upstream)?;
+        if self.pair.as_ref().is_some_and(|pair| pair.upstream.cookie == cookie) {
+            return Ok(());
+        }
+        self.part();
+        let upstream = Known::of(upstream, ledger)?;
+        let fits = self.client.agreed.fits(&upstream.agreed).map_err(Unfit::Differs);
+        fits.and_then(|()| is_of_one_family(&self.client.tuple, &upstream.tuple))?;
+        let slot = self.engine.seat(self.client.cookie).ok_or(Unfit::Full)?;
+        let [mine, theirs] = [&self.client, &upstream];
+        let wired = [mine, theirs].map(|known| Wired { tuple: known.tuple, agreed: known.agreed });
+        let program = &self.engine.program;
+        program.pairs.lay(slot, &wired, self.behind);
+        let ways = [(mine, Flow::client(slot)), (theirs, Flow::upstream(slot))];
+        for (known, flow) in ways {
+            let way = Way { flow: flow.0, ..Way::default() };
+            if let Err(error) = program.lead(&known.tuple, way) {
+                program.forget_way(&theirs.tuple);
+                self.engine.leave(&mine.tuple, self.behind);
+                self.engine.vacate(slot);
+                return Err(error.into());
+            }
+        }
+        self.pair = Some(Pair { slot, upstream, before: 0, tries: 0 });
+        Ok(())
+    }
+
+    /// From now on the other socket has nothing to do with this one.
+    fn part(&mut self) {
+        let Some(Pair { slot, upstream, .. }) = self.pair.take() else { return };
+        let pairs = &self.engine.program.pairs;
+        // Whoever lets go of it in the midst of something breaks that off.
+        while pairs.load(slot).phase().is_carried() {
+            for step in [Step::Take, Step::Answer, Step::Break] {
+                self.engine.step(slot, step);
+            }
+        }
+        pairs.end_clocks(slot, socket::milliseconds());
+        let (client, theirs) = pairs.behind(slot);
+        self.bytes.0 += pairs.read(slot, Number::Up);
+        self.bytes.1 += pairs.read(slot, Number::Down);
+        self.behind = client;
+        // Before the slot is somebody else's.
+        self.engine.leave(&self.client.tuple, client);
+        self.engine.leave(&upstream.tuple, theirs);
+        self.engine.vacate(slot);
+    }
+
+    /// See [`super::Seat::is_upstream_clean`].
+    pub(super) fn is_upstream_clean(&self, socket: BorrowedFd<'_>, ledger: Ledger) -> bool {
+        is_all_read(socket, ledger).is_ok() && super::hung_up(socket).is_empty()
+    }
+
+    /// See [`super::Seat::bytes`].
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        (self.bytes.0 + self.number(Number::Up), self.bytes.1 + self.number(Number::Down))
+    }
+
+    /// See [`super::Seat::carried`].
+    pub(super) fn carried(&self) -> u64 {
+        let before = self.pair.as_ref().map_or(0, |pair| pair.before);
+        self.number(Number::Requests) - before
+    }
+
+    /// See [`super::Seat::quiet`].
+    pub(super) fn quiet(&self) -> Duration {
+        Duration::from_nanos(socket::now().saturating_sub(self.number(Number::Last)))
+    }
+
+    /// See [`super::Seat::set_waker`].
+    pub(super) fn set_waker(&self, waker: &Waker) {
+        if let Some(pair) = &self.pair {
+            self.engine.set_waker(pair.slot, waker);
+        }
+    }
+
+    /// See [`super::Seat::look`].
+    pub(super) fn look(&self, client: BorrowedFd<'_>, upstream: BorrowedFd<'_>) -> Option<(Back, Reason)> {
+        let Some(Pair { slot, .. }) = self.pair else { return Some((Back::Quiet, Reason::Closed)) };
+        let pairs = &self.engine.program.pairs;
+        loop {
+            let word = pairs.load(slot);
+            let stirred = stirred(client) | stirred(upstream);
+            let closed = stirred - PollFlags::IN;
+            let back = match word.phase() {
+                Phase::Local if !closed.is_empty() => (Back::Quiet, Reason::Closed),
+                Phase::Local => (Back::Quiet, Reason::Refused),
+                Phase::Pending => {
+                    let head = pairs.head(slot);
+                    self.engine.step(slot, Step::Resume);
+                    (Back::Answer(head), Reason::Answer)
+                }
+                Phase::Broken | Phase::Free => (Back::Cut, Reason::Cut),
+                Phase::Busy | Phase::Body | Phase::Open => return None,
+                Phase::Idle | Phase::Armed => {
+                    if stirred.is_empty() && !word.is_stopped() {
+                        return None;
+                    }
+                    let Some(taken) = word.after(Step::Take).filter(|taken| pairs.swap(slot, word, *taken))
+                    else {
+                        continue;
+                    };
+                    debug_assert_eq!(taken.phase(), Phase::Local);
+                    let reason = match (closed.is_empty(), stirred.is_empty()) {
+                        (false, _) => Reason::Closed,
+                        (true, false) => Reason::Refused,
+                        (true, true) => Reason::Recalled,
+                    };
+                    (Back::Quiet, reason)
+                }
+            };
+            pairs.end_clocks(slot, socket::milliseconds());
+            return Some(back);
+        }
+    }
+
+    /// See [`super::Seat::unpark`].
+    pub(super) fn unpark(&self, sockets: [BorrowedFd<'_>; 2], reason: Reason) {
+        if let Some(pair) = &self.pair {
+            self.engine.ignore(pair.slot, sockets);
+            self.engine.counts.unparked(reason);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.part();
+    }
+}
+
+fn is_of_one_family(one: &Tuple, other: &Tuple) -> Result<(), Unfit> {
+    let is_v4 = |tuple: &Tuple| tuple.near[..3] == gogeta_common::wire::pair::MAPPED;
+    if is_v4(one) == is_v4(other) { Ok(()) } else { Err(Unfit::Differs("IPv4 and IPv6")) }
+}
