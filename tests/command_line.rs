@@ -150,7 +150,7 @@ async fn a_wrong_flag() {
     fails(Gogeta::routes("").arg("--etcd-address=x"), 2, &["--routes", "--etcd-address"]).await;
     fails(Gogeta::bare().arg("--etcd-address=ftp://x"), 2, &["ftp://x", "--etcd-address"]).await;
     fails(Gogeta::bare().arg("--etcd-ca=/no/such.pem"), 2, &["/no/such.pem", "--etcd-ca"]).await;
-    fails(Gogeta::bare().arg("--splice=on"), 2, &["--splice", "auto, sockmap, off"]).await;
+    fails(Gogeta::bare().arg("--splice=on"), 2, &["--splice", "auto, wire, sockmap, off"]).await;
     fails(Gogeta::bare().arg("--splice-max-requests=-1"), 2, &["--splice-max-requests"]).await;
     fails(Gogeta::bare().arg("--splice-max-age=0"), 2, &["--splice-max-age", "more than 0"]).await;
     fails(Gogeta::bare().arg("--splice-max-pairs=65537"), 2, &["--splice-max-pairs", "65536"]).await;

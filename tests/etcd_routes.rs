@@ -361,7 +361,7 @@ async fn a_change_of_splice_is_shown_and_a_wrong_one_is_told_and_harms_nothing()
     etcd.put("/domains/a.test/config", "{\"forceSsl\":false,\"splice\":\"on\"}").await;
     let problem = ["domains.\"a.test\".config"];
     shows(json!({ "forceSsl": false, "splice": "on" }), json!({ "splice": "off" }), &problem).await;
-    gogeta.log_has("splice is auto, sockmap or off, not \\\"on\\\"").await;
+    gogeta.log_has("splice is auto, wire, sockmap or off, not \\\"on\\\"").await;
     let said = gogeta.lines_with("splice is auto").concat();
     assert!(said.contains("/domains/a.test/config"), "{said}");
     etcd.del("/domains/a.test/config").await;

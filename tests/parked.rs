@@ -209,11 +209,13 @@ async fn the_admin_listener_shows_each_pair() {
     client.get("a.test", "/").await;
     let shown = get(gogeta.admin, "admin", "/api/pairs").await;
     let shown: serde_json::Value = serde_json::from_slice(&shown.body).expect("JSON");
-    assert_eq!((&shown["engine"], shown["pairs"].as_array().map(Vec::len)), (&"sockmap".into(), Some(1)));
+    let engines = shown["engines"].as_array().expect("a list");
+    assert!(engines.contains(&"sockmap".into()), "{engines:?}");
+    assert_eq!(shown["pairs"].as_array().map(Vec::len), Some(1));
     let pair = &shown["pairs"][0];
     assert_eq!(
-        (&pair["host"], &pair["requests"], &pair["busy"]),
-        (&"a.test".into(), &1.into(), &false.into())
+        (&pair["engine"], &pair["host"], &pair["requests"], &pair["busy"]),
+        (&"sockmap".into(), &"a.test".into(), &1.into(), &false.into())
     );
     assert!(
         pair["upstream"].as_str().is_some_and(|place| place.ends_with(&format!(":{}", web.port))),

@@ -11,6 +11,9 @@ use gogeta_common::{
 
 use crate::{events::slot, messages};
 
+/// Before the first byte of a request.
+static UNASKED: RequestScan = RequestScan::new();
+
 /// The method, if the `len` bytes at `at` are a head that may pass. It is kept: an answer that userspace has to give
 /// needs it.
 #[inline(always)]
@@ -27,7 +30,9 @@ pub(crate) fn judge(skb: *mut __sk_buff, at: u32, pair: &mut Pair, len: u32) -> 
         return None;
     }
     pair.carried.head_len = count;
-    pair.asking = RequestScan::new();
+    // SAFETY: both are there. Written field by field it would be a call of `memset`, whose steps through memory the
+    // verifier lets only `CAP_PERFMON` do.
+    unsafe { (&raw mut pair.asking).copy_from_nonoverlapping(&raw const UNASKED, 1) };
     let mut reading: *mut Pair = pair;
     // SAFETY: the callback takes what it is given here.
     let looked = unsafe { bpf_loop(HEAD_MAX as u32, ask as *mut _, (&raw mut reading).cast(), 0) };
@@ -62,8 +67,7 @@ pub(crate) fn frame(skb: *mut __sk_buff, at: u32, pair: &mut Pair, len: u32) -> 
         messages::unread(slot(pair), count.into());
         return None;
     }
-    // SAFETY: both are there. Written field by field it would be a call of `memset`, whose steps through memory the
-    // verifier lets only `CAP_PERFMON` do.
+    // SAFETY: both are there. As above.
     unsafe { (&raw mut pair.answering).copy_from_nonoverlapping(&raw const UNREAD, 1) };
     pair.answer_len = count;
     let mut reading: *mut Pair = pair;

@@ -3,12 +3,13 @@
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_PSEUDO_HDR},
     helpers::generated::{
-        bpf_csum_diff, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_loop, bpf_skb_load_bytes,
-        bpf_skb_store_bytes,
+        bpf_csum_diff, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_loop, bpf_skb_change_tail,
+        bpf_skb_load_bytes, bpf_skb_store_bytes,
     },
 };
 use gogeta_common::wire::{
     Numbers,
+    drive::On,
     options::{NOP, OPTIONS_MAX, Options},
     pair::{End, MAPPED, Tuple, fold},
     segment::Segment,
@@ -22,7 +23,7 @@ const OPTIONS: usize = TCP + 20;
 const ROOM: usize = 128;
 
 /// The headers of a packet, as on the wire; the IP header ends where TCP's begins.
-#[repr(C)]
+#[repr(C, align(8))]
 pub(crate) struct Headers {
     bytes: [u8; ROOM],
 }
@@ -44,7 +45,35 @@ pub(crate) struct Packet {
     pub(crate) options: Options,
     /// Whether it is IPv6: 0 or 1.
     is_v6: u32,
+    ip: Place,
+    /// How it goes on.
+    pub(crate) on: On,
+    /// Whose connection it is of: the client's (0) or the upstream's (1).
+    pub(crate) side: u32,
 }
+
+/// Where what matters of the IP header is in [`Headers`].
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Place {
+    /// The header itself, and how long it is.
+    ip: u8,
+    length: u8,
+    /// Its addresses, and how long they are.
+    pair: u8,
+    pair_length: u8,
+    /// The length of the packet, and what it counts besides the TCP segment.
+    total: u8,
+    own: u8,
+    /// How many hops it may go.
+    hops: u8,
+    unused: u8,
+}
+
+const OF_IPV4: Place =
+    Place { ip: 20, length: 20, pair: 32, pair_length: 8, total: 22, own: 20, hops: 28, unused: 0 };
+const OF_IPV6: Place =
+    Place { ip: 0, length: 40, pair: 8, pair_length: 32, total: 4, own: 0, hops: 7, unused: 0 };
 
 /// IP protocols, as the kernel gives them (`linux/if_ether.h`).
 const IPV4: u32 = 0x0800_u16.to_be() as u32;
@@ -52,37 +81,62 @@ const IPV6: u32 = 0x86dd_u16.to_be() as u32;
 /// What IP calls TCP.
 const PROTOCOL: u8 = 6;
 
+/// Its fields are read and written where they are and nowhere else: of two places that depend on a condition the
+/// compiler would make one that is computed, and that the verifier lets only `CAP_PERFMON` do.
 impl Headers {
+    /// The two bytes at an even place, as they are.
     #[inline(always)]
     fn word(&self, at: usize) -> u16 {
-        u16::from_ne_bytes([self.bytes[at], self.bytes[at + 1]])
+        // SAFETY: they are there, and aligned.
+        unsafe { (&raw const self.bytes).cast::<u8>().add(at).cast::<u16>().read_volatile() }
     }
 
+    /// The four bytes at a place that is a multiple of four.
     #[inline(always)]
     fn long(&self, at: usize) -> u32 {
-        let [a, b, c, d] = [self.bytes[at], self.bytes[at + 1], self.bytes[at + 2], self.bytes[at + 3]];
-        u32::from_ne_bytes([a, b, c, d])
+        // SAFETY: as above.
+        unsafe { (&raw const self.bytes).cast::<u8>().add(at).cast::<u32>().read_volatile() }
     }
 
     #[inline(always)]
     fn set_word(&mut self, at: usize, word: u16) {
-        [self.bytes[at], self.bytes[at + 1]] = word.to_ne_bytes();
+        // SAFETY: as above.
+        unsafe { (&raw mut self.bytes).cast::<u8>().add(at).cast::<u16>().write_volatile(word) }
     }
 
     #[inline(always)]
     fn set_long(&mut self, at: usize, long: u32) {
-        [self.bytes[at], self.bytes[at + 1], self.bytes[at + 2], self.bytes[at + 3]] = long.to_ne_bytes();
+        // SAFETY: as above.
+        unsafe { (&raw mut self.bytes).cast::<u8>().add(at).cast::<u32>().write_volatile(long) }
     }
 
-    /// The number at that place of the options.
+    #[inline(always)]
+    fn byte(&self, at: usize) -> u8 {
+        // SAFETY: as above.
+        unsafe { (&raw const self.bytes).cast::<u8>().add(at).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn set_byte(&mut self, at: usize, byte: u8) {
+        // SAFETY: as above.
+        unsafe { (&raw mut self.bytes).cast::<u8>().add(at).write_volatile(byte) }
+    }
+
+    /// The number at that place of the options, which may be any.
     #[inline(always)]
     fn number(&self, at: u8) -> u32 {
-        u32::from_be(self.long(OPTIONS + (at as usize & 31)))
+        let at = OPTIONS + (at as usize & 31);
+        u32::from_be_bytes([self.byte(at), self.byte(at + 1), self.byte(at + 2), self.byte(at + 3)])
     }
 
     #[inline(always)]
     fn set_number(&mut self, at: u8, number: u32) {
-        self.set_long(OPTIONS + (at as usize & 31), number.to_be());
+        let at = OPTIONS + (at as usize & 31);
+        let [a, b, c, d] = number.to_be_bytes();
+        self.set_byte(at, a);
+        self.set_byte(at + 1, b);
+        self.set_byte(at + 2, c);
+        self.set_byte(at + 3, d);
     }
 }
 
@@ -110,10 +164,11 @@ impl Packet {
         let length = if protocol == IPV4 {
             // No options, no fragment (RFC 791, 3.1).
             let is_whole = u16::from_be(old.word(26)) & 0x3fff == 0;
-            if old.bytes[20] != 0x45 || !is_whole || old.bytes[29] != PROTOCOL {
+            if old.byte(20) != 0x45 || !is_whole || old.byte(29) != PROTOCOL {
                 return false;
             }
             self.is_v6 = 0;
+            self.ip = OF_IPV4;
             self.l4 = l3 + 20;
             let whole = u32::from(u16::from_be(old.word(22)));
             if whole > 0 && whole < 20 {
@@ -122,16 +177,17 @@ impl Packet {
             whole.saturating_sub(20)
         } else {
             // TCP behind the header, with no extension between (RFC 8200, 3 and 4).
-            if old.bytes[6] != PROTOCOL {
+            if old.byte(6) != PROTOCOL {
                 return false;
             }
             self.is_v6 = 1;
+            self.ip = OF_IPV6;
             self.l4 = l3 + 40;
             u32::from(u16::from_be(old.word(4)))
         };
         // A segment that is larger than IP can say, made of several, has its length from the packet.
         let length = if length == 0 { total.wrapping_sub(self.l4) } else { length };
-        let header = u32::from(old.bytes[TCP + 12] >> 4) * 4;
+        let header = u32::from(old.byte(TCP + 12) >> 4) * 4;
         if header < 20 || header > length || self.l4 + length > total {
             return false;
         }
@@ -143,13 +199,13 @@ impl Packet {
             seq: u32::from_be(self.old.long(TCP + 4)),
             ack: u32::from_be(self.old.long(TCP + 8)),
             len: length - header,
-            flags: self.old.bytes[TCP + 13],
+            flags: self.old.byte(TCP + 13),
         };
         self.read_tuple(inward);
         true
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn read_options(&mut self, skb: *mut __sk_buff, length: u32) -> bool {
         let count = (length.wrapping_sub(1) & 63) + 1;
         // SAFETY: so many bytes are there: the room is as large as the mask.
@@ -164,7 +220,7 @@ impl Packet {
         outcome == 0
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn read_tuple(&mut self, inward: bool) {
         let old = &self.old;
         let (source, target) = if self.is_v6 == 0 {
@@ -185,7 +241,7 @@ impl Packet {
     }
 
     /// Looks where the options are that have numbers in them; false where there are others.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn look(&mut self) -> bool {
         let length = (self.header - 20) as u8;
         // SAFETY: so many bytes are there.
@@ -197,7 +253,22 @@ impl Packet {
             // SAFETY: the callback takes what it is given here.
             unsafe { bpf_loop(OPTIONS_MAX as u32, look as *mut _, (&raw mut looking).cast(), 0) };
         }
-        self.options.is_odd == 0
+        !self.options.is_odd()
+    }
+
+    /// What was found of them: what the verifier knows of an index on one path and not on another it holds against
+    /// whoever has no `CAP_PERFMON`, and of this it knows nothing.
+    #[inline(always)]
+    fn found(&self) -> Options {
+        // SAFETY: it is there.
+        unsafe { (&raw const self.options).read_volatile() }
+    }
+
+    /// Whose connection it is of, as an index.
+    #[inline(always)]
+    pub(crate) fn side(&self) -> usize {
+        // SAFETY: it is there.
+        (unsafe { (&raw const self.side).read_volatile() } & 1) as usize
     }
 
     /// Where the payload begins.
@@ -209,8 +280,14 @@ impl Packet {
     /// The sender's time, and the one that it echoes.
     #[inline(always)]
     pub(crate) fn times(&self) -> Option<(u32, u32)> {
-        let at = self.options.times;
-        if at == 0 { None } else { Some((self.old.number(at), self.old.number(at + 4))) }
+        if self.found().times() == 0 { None } else { Some((self.time(0), self.time(4))) }
+    }
+
+    /// One of them. A function of its own, as those below: what is inlined needs so many registers that the compiler
+    /// puts them where pointers were, which the verifier lets only `CAP_PERFMON` do.
+    #[inline(never)]
+    fn time(&self, behind: u8) -> u32 {
+        self.old.number(self.found().times().wrapping_add(behind))
     }
 
     /// The window that it tells of.
@@ -231,9 +308,9 @@ impl Packet {
         self.new.set_long(TCP + 8, numbers.ack.to_be());
     }
 
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn set_times(&mut self, time: u32, echo: u32) {
-        let at = self.options.times;
+        let at = self.found().times();
         self.new.set_number(at, time);
         self.new.set_number(at + 4, echo);
     }
@@ -245,13 +322,13 @@ impl Packet {
 
     #[inline(always)]
     pub(crate) fn clear_flags(&mut self, flags: u8) {
-        self.new.bytes[TCP + 13] &= !flags;
+        self.new.set_byte(TCP + 13, self.old.byte(TCP + 13) & !flags);
     }
 
     /// Moves what its sender acknowledges beyond the first gap.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn move_sack(&mut self, by: u32) {
-        let (first, blocks) = (self.options.sack, self.options.blocks);
+        let (first, blocks) = (self.found().sack(), self.found().blocks());
         for block in 0..4_u8 {
             if first == 0 || block >= blocks {
                 break;
@@ -263,53 +340,79 @@ impl Packet {
     }
 
     /// Says nothing of that: the other end's numbers are not made by adding something.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn drop_sack(&mut self) {
-        let (first, blocks) = (self.options.sack, self.options.blocks);
+        let (first, blocks) = (self.found().sack(), self.found().blocks());
         if first == 0 {
             return;
         }
-        let from = OPTIONS + (first as usize & 31) - 2;
-        for at in 0..34_usize {
-            if at >= 2 + 8 * blocks as usize {
-                break;
-            }
-            self.new.bytes[(from + at) & (ROOM - 1)] = NOP;
+        let from = OPTIONS - 2 + (first as usize & 31);
+        self.new.set_byte(from, NOP);
+        self.new.set_byte(from + 1, NOP);
+        // One after the other: to the verifier, an index that grows is another one each time.
+        if blocks > 0 {
+            self.clear(from + 2);
         }
+        if blocks > 1 {
+            self.clear(from + 10);
+        }
+        if blocks > 2 {
+            self.clear(from + 18);
+        }
+        if blocks > 3 {
+            self.clear(from + 26);
+        }
+    }
+
+    /// Puts eight bytes there that say nothing.
+    #[inline(always)]
+    fn clear(&mut self, at: usize) {
+        self.new.set_byte(at, NOP);
+        self.new.set_byte(at + 1, NOP);
+        self.new.set_byte(at + 2, NOP);
+        self.new.set_byte(at + 3, NOP);
+        self.new.set_byte(at + 4, NOP);
+        self.new.set_byte(at + 5, NOP);
+        self.new.set_byte(at + 6, NOP);
+        self.new.set_byte(at + 7, NOP);
     }
 
     /// It goes from gogeta's end of that connection to the other, one hop further, and `more` bytes are added to it;
     /// false where it has come too far.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn address(&mut self, end: &End, more: u32) -> bool {
         let Tuple { near, far, near_port, far_port } = &end.tuple;
-        let new = &mut self.new;
-        let hops = if self.is_v6 == 0 { 28 } else { 7 };
-        if new.bytes[hops] <= 1 {
-            return false;
-        }
-        new.bytes[hops] -= 1;
         if self.is_v6 == 0 {
-            new.set_long(32, near[3]);
-            new.set_long(36, far[3]);
-            let length = u16::from_be(new.word(22));
-            new.set_word(22, length.wrapping_add(more as u16).to_be());
+            self.address_v4(near, far)
         } else {
-            for word in 0..4 {
-                new.set_long(8 + 4 * word, near[word]);
-                new.set_long(24 + 4 * word, far[word]);
-            }
-            let length = u16::from_be(new.word(4));
-            new.set_word(4, length.wrapping_add(more as u16).to_be());
+            self.address_v6(near, far)
         }
+        let new = &mut self.new;
         new.set_word(TCP, *near_port);
         new.set_word(TCP + 2, *far_port);
-        true
+        if more > 0 {
+            self.set_total(self.header + self.segment.len + more);
+        }
+        self.hop()
+    }
+
+    #[inline(never)]
+    fn address_v4(&mut self, near: &[u32; 4], far: &[u32; 4]) {
+        self.new.set_long(32, near[3]);
+        self.new.set_long(36, far[3]);
+    }
+
+    #[inline(never)]
+    fn address_v6(&mut self, near: &[u32; 4], far: &[u32; 4]) {
+        for word in 0..4 {
+            self.new.set_long(8 + 4 * word, near[word]);
+            self.new.set_long(24 + 4 * word, far[word]);
+        }
     }
 
     /// Writes the TCP header. `more` is by how much the rest of the segment has changed the checksum's sum, `pseudo` by
     /// how much what counts besides has (RFC 9293, 3.1).
-    #[inline(always)]
+    #[inline(never)]
     fn write_tcp(&mut self, skb: *mut __sk_buff, more: u32, pseudo: u32) -> bool {
         let count = (self.header.wrapping_sub(1) & 63) + 1;
         let old = (&raw mut self.old.bytes).cast::<u8>();
@@ -332,82 +435,129 @@ impl Packet {
         self.write_tcp(skb, 0, 0)
     }
 
-    /// Writes both headers: `more` is what was added to the segment, in bytes and to its checksum's sum.
+    /// Where the IP header is in [`Headers`], and how long it is; the same of its addresses. Of these, too, the verifier
+    /// had better know nothing.
     #[inline(always)]
-    pub(crate) fn write(&mut self, skb: *mut __sk_buff, more: (u32, u32)) -> bool {
-        let old = (&raw mut self.old.bytes).cast::<u8>();
-        let new = (&raw mut self.new.bytes).cast::<u8>();
+    fn place(&self) -> Place {
+        // SAFETY: it is there.
+        unsafe { (&raw const self.ip).read_volatile() }
+    }
+
+    /// Says how long the packet is with a TCP segment of so many bytes.
+    #[inline(never)]
+    fn set_total(&mut self, segment: u32) {
+        let place = self.place();
+        let total = (segment + u32::from(place.own)) as u16;
+        self.new.set_word((place.total & 30) as usize, total.to_be());
+    }
+
+    /// It goes one hop further; false where it has come too far.
+    #[inline(never)]
+    fn hop(&mut self) -> bool {
+        let at = (self.place().hops & 31) as usize;
+        let hops = self.old.byte(at);
+        self.new.set_byte(at, hops.wrapping_sub(1));
+        hops > 1
+    }
+
+    /// Writes both headers: `more` is what was added to the segment, in bytes and to its checksum's sum.
+    #[inline(never)]
+    pub(crate) fn write(&mut self, skb: *mut __sk_buff, more: u32, sum: u32) -> bool {
         let was = self.header + self.segment.len;
-        let lengths = if more.0 == 0 {
+        let lengths = if more == 0 {
             0
         } else {
-            let is = u32::from(((was + more.0) as u16).to_be());
+            let is = u32::from(((was + more) as u16).to_be());
             fold(is + u32::from(!(was as u16).to_be()))
         };
+        self.write_ip(skb, 0) && {
+            let pseudo = self.addresses_changed(lengths);
+            self.write_tcp(skb, sum, pseudo)
+        }
+    }
+
+    /// How the sum over the addresses has changed, and `lengths` besides.
+    #[inline(never)]
+    fn addresses_changed(&mut self, lengths: u32) -> u32 {
+        let place = self.place();
+        let (at, size) = ((place.pair & 63) as usize, u32::from(place.pair_length & 63));
         // SAFETY: so many bytes are there.
-        let (pseudo, written) = unsafe {
-            if self.is_v6 == 0 {
-                let pseudo = bpf_csum_diff(old.add(32).cast(), 8, new.add(32).cast(), 8, lengths);
-                let changed = bpf_csum_diff(old.add(20).cast(), 20, new.add(20).cast(), 20, 0);
-                let changed = changed.cast_unsigned() & 0xffff_ffff;
-                let written = bpf_skb_store_bytes(skb, self.l3, new.add(20).cast(), 20, 0) == 0
-                    && bpf_l3_csum_replace(skb, self.l3 + 10, 0, changed, 0) == 0;
-                (pseudo, written)
-            } else {
-                let pseudo = bpf_csum_diff(old.add(8).cast(), 32, new.add(8).cast(), 32, lengths);
-                (pseudo, bpf_skb_store_bytes(skb, self.l3, new.cast(), 40, 0) == 0)
+        unsafe {
+            let old = (&raw mut self.old.bytes).cast::<u8>().add(at);
+            let new = (&raw mut self.new.bytes).cast::<u8>().add(at);
+            bpf_csum_diff(old.cast(), size, new.cast(), size, lengths) as u32
+        }
+    }
+
+    /// Writes the IP header.
+    #[inline(never)]
+    fn write_ip(&mut self, skb: *mut __sk_buff, flags: u64) -> bool {
+        let place = self.place();
+        let at = (place.ip & 31) as usize;
+        let count = (u32::from(place.length).wrapping_sub(1) & 63) + 1;
+        // SAFETY: so many bytes are there.
+        unsafe {
+            let new = (&raw mut self.new.bytes).cast::<u8>().add(at);
+            if bpf_skb_store_bytes(skb, self.l3, new.cast(), count, flags) != 0 {
+                return false;
             }
-        };
-        written && self.write_tcp(skb, more.1, pseudo as u32)
+        }
+        // IPv6 has no checksum.
+        self.is_v6 != 0 || self.check_ip(skb)
+    }
+
+    /// Mends the checksum of IPv4's header.
+    #[inline(never)]
+    fn check_ip(&mut self, skb: *mut __sk_buff) -> bool {
+        // SAFETY: so many bytes are there.
+        unsafe {
+            let old = (&raw mut self.old.bytes).cast::<u8>().add(IPV4_AT);
+            let new = (&raw mut self.new.bytes).cast::<u8>().add(IPV4_AT);
+            let changed = bpf_csum_diff(old.cast(), 20, new.cast(), 20, 0).cast_unsigned() & 0xffff_ffff;
+            bpf_l3_csum_replace(skb, self.l3 + 10, 0, changed, 0) == 0
+        }
     }
 
     /// Makes an acknowledgement of it, without its payload, for gogeta's own socket.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn trim(&mut self, skb: *mut __sk_buff) -> bool {
-        let (l3, header) = (self.l3, self.header);
-        let new = &mut self.new;
-        let length = if self.is_v6 == 0 {
-            new.set_word(22, ((20 + header) as u16).to_be());
-            20
-        } else {
-            new.set_word(4, (header as u16).to_be());
-            40
-        };
+        let header = self.header;
+        self.set_total(header);
         // The whole sum anew: what it was over is gone.
-        new.set_word(TCP + 16, 0);
-        let new = (&raw mut self.new.bytes).cast::<u8>();
-        let old = (&raw mut self.old.bytes).cast::<u8>();
-        let count = ((header.wrapping_sub(1) & 63) + 1) & 60;
+        self.new.set_word(TCP + 16, 0);
+        let sum = self.sum_alone();
+        self.new.set_word(TCP + 16, !(sum as u16));
+        let count = (header.wrapping_sub(1) & 63) + 1;
+        // SAFETY: so many bytes are there: the room is as large as the mask.
+        unsafe {
+            bpf_skb_change_tail(skb, self.l4 + header, 0) == 0 && self.write_ip(skb, RECOMPUTE) && {
+                let new = (&raw mut self.new.bytes).cast::<u8>().add(TCP);
+                bpf_skb_store_bytes(skb, self.l4, new.cast(), count, RECOMPUTE) == 0
+            }
+        }
+    }
+
+    /// The sum over the TCP header, and what counts besides, without a payload.
+    #[inline(never)]
+    fn sum_alone(&mut self) -> u32 {
+        let place = self.place();
+        let (at, size) = ((place.pair & 63) as usize, u32::from(place.pair_length & 63));
+        let count = ((self.header.wrapping_sub(1) & 63) + 1) & 60;
+        let rest = u32::from((self.header as u16).to_be()) + u32::from(u16::from(PROTOCOL).to_be());
         // SAFETY: so many bytes are there.
         unsafe {
-            let rest = u32::from((header as u16).to_be()) + u32::from(u16::from(PROTOCOL).to_be());
-            let sum = if self.is_v6 == 0 {
-                bpf_csum_diff(core::ptr::null_mut(), 0, new.add(32).cast(), 8, rest)
-            } else {
-                bpf_csum_diff(core::ptr::null_mut(), 0, new.add(8).cast(), 32, rest)
-            };
+            let new = (&raw mut self.new.bytes).cast::<u8>();
+            let sum = bpf_csum_diff(core::ptr::null_mut(), 0, new.add(at).cast(), size, rest);
             let sum = bpf_csum_diff(core::ptr::null_mut(), 0, new.add(TCP).cast(), count, sum as u32);
-            let check = !(fold(fold(sum as u32)) as u16);
-            self.new.set_word(TCP + 16, check);
-            let trimmed =
-                aya_ebpf::helpers::generated::bpf_skb_change_tail(skb, l3 + length + header, 0) == 0;
-            let changed = if self.is_v6 == 0 {
-                let changed = bpf_csum_diff(old.add(20).cast(), 20, new.add(20).cast(), 20, 0);
-                let changed = changed.cast_unsigned() & 0xffff_ffff;
-                bpf_skb_store_bytes(skb, l3, new.add(20).cast(), 20, u64::from(RECOMPUTE)) == 0
-                    && bpf_l3_csum_replace(skb, l3 + 10, 0, changed, 0) == 0
-            } else {
-                bpf_skb_store_bytes(skb, l3, new.cast(), 40, u64::from(RECOMPUTE)) == 0
-            };
-            let count = (header.wrapping_sub(1) & 63) + 1;
-            trimmed
-                && changed
-                && bpf_skb_store_bytes(skb, self.l4, new.add(TCP).cast(), count, u64::from(RECOMPUTE)) == 0
+            fold(fold(sum as u32))
         }
     }
 }
 
-const RECOMPUTE: u32 = aya_ebpf::bindings::BPF_F_RECOMPUTE_CSUM;
+/// Where IPv4's header is in [`Headers`].
+const IPV4_AT: usize = TCP - 20;
+
+const RECOMPUTE: u64 = aya_ebpf::bindings::BPF_F_RECOMPUTE_CSUM as u64;
 
 unsafe extern "C" fn look(_: u32, packet: *const *mut Packet) -> i64 {
     // SAFETY: `look` passes it, and it outlives the loop.

@@ -23,7 +23,7 @@ use gogeta_common::{
         BLOCK_MAX, Numbers, Place, Side,
         drive::{self, Hands, On, Outcome},
         pair::{End, Tuple, Way, grown, window},
-        segment::{FIN, PSH, Segment, URG},
+        segment::{FIN, PSH, SYN, Segment, URG},
     },
 };
 
@@ -114,6 +114,15 @@ fn inward(skb: *mut __sk_buff, l3: u32) -> i32 {
     let Some((packet, way)) = read(skb, l3, true) else { return NEXT };
     // SAFETY: it is there, and if it is deleted meanwhile, it is kept until this program ends.
     let way = unsafe { &mut *way };
+    // SAFETY: the context is the kernel's own.
+    let (device, mark) = unsafe { ((*skb).ifindex, (*skb).tc_index) };
+    way.devices[1] = device;
+    if way.flow == Way::WATCHED {
+        return NEXT;
+    }
+    if way.flow == Way::GONE && packet.segment.has(SYN) {
+        return begins(packet);
+    }
     if way.flow == Way::GONE {
         way.last = now().0;
         let numbers = way.side.inward(packet.segment.seq, packet.segment.ack);
@@ -121,9 +130,8 @@ fn inward(skb: *mut __sk_buff, l3: u32) -> i32 {
     }
     let Some(pair) = pair_of(way) else { return NEXT };
     let is_upstream = Flow(way.flow).is_upstream();
-    // SAFETY: the context is the kernel's own.
-    let (device, mark) = unsafe { ((*skb).ifindex, (*skb).tc_index) };
-    let end = if is_upstream { &mut pair.wire.ends[1] } else { &mut pair.wire.ends[0] };
+    packet.side = u32::from(is_upstream);
+    let end = &mut pair.wire.ends[packet.side()];
     if end.tuple != packet.tuple {
         return NEXT;
     }
@@ -135,8 +143,16 @@ fn inward(skb: *mut __sk_buff, l3: u32) -> i32 {
     if is_upstream { hands.of_upstream(l3) } else { hands.of_client(l3) }
 }
 
-/// A packet on its way to gogeta's own socket.
+/// A connection begins between the addresses of one that is over.
 #[inline(always)]
+fn begins(packet: &Packet) -> i32 {
+    // Where it is not there, somebody else has removed it.
+    let _ = WAYS.remove(packet.tuple);
+    NEXT
+}
+
+/// A packet on its way to gogeta's own socket.
+#[inline(never)]
 fn up(skb: *mut __sk_buff, packet: &mut Packet, numbers: Numbers, shift: u32) -> i32 {
     let Segment { seq, ack, .. } = packet.segment;
     if numbers == (Numbers { seq, ack }) && shift == 0 {
@@ -155,7 +171,7 @@ fn up(skb: *mut __sk_buff, packet: &mut Packet, numbers: Numbers, shift: u32) ->
 }
 
 /// What the client's first request acknowledges, for gogeta's socket.
-#[inline(always)]
+#[inline(never)]
 fn copy(skb: *mut __sk_buff, packet: &mut Packet, pair: &mut Pair) -> i32 {
     // SAFETY: the context is the kernel's own.
     unsafe { (*skb).tc_index = 0 };
@@ -184,22 +200,26 @@ fn outward(skb: *mut __sk_buff, l3: u32) -> i32 {
     let Some((packet, way)) = read(skb, l3, false) else { return NEXT };
     // SAFETY: it is there, and if it is deleted meanwhile, it is kept until this program ends.
     let way = unsafe { &mut *way };
+    way.devices[0] = skb_ref.ifindex;
+    if way.flow == Way::WATCHED {
+        return NEXT;
+    }
+    if way.flow == Way::GONE && packet.segment.has(SYN) {
+        return begins(packet);
+    }
     let (side, shift) = if way.flow == Way::GONE {
         way.last = now().0;
         (way.side, way.shift)
     } else {
         let Some(pair) = pair_of(way) else { return NEXT };
         let is_upstream = Flow(way.flow).is_upstream();
-        let (end, clock) = if is_upstream {
-            (&mut pair.wire.ends[1], &pair.wire.clocks[1])
-        } else {
-            (&mut pair.wire.ends[0], &pair.wire.clocks[0])
-        };
+        packet.side = u32::from(is_upstream);
+        let end = &mut pair.wire.ends[packet.side()];
         if end.tuple != packet.tuple {
             return NEXT;
         }
         end.devices[0] = skb_ref.ifindex;
-        let shift = clock.shift;
+        let shift = pair.wire.clocks[packet.side()].shift;
         let Some(side) = drive::side_of(&pair.wire.books, events::load(pair), is_upstream) else {
             messages::silenced(events::slot(pair), is_upstream.into(), packet.segment.len.into());
             return DROP;
@@ -236,8 +256,8 @@ impl Kernel<'_> {
         let books = &raw mut self.pair.wire.books;
         // SAFETY: nothing else of the pair is reached by it.
         match drive::of_client(self, unsafe { &mut *books }, block, &segment) {
-            Outcome::Up(numbers) => up(self.skb, self.packet, numbers, self.pair.wire.clocks[0].shift),
-            Outcome::On(on) => self.on(l3, 0, on),
+            Outcome::Up(numbers) => self.up(numbers),
+            Outcome::On(on) => self.sent(l3, on),
             Outcome::Drop => self.drop(0),
         }
     }
@@ -248,8 +268,8 @@ impl Kernel<'_> {
         let books = &raw mut self.pair.wire.books;
         // SAFETY: as above.
         match drive::of_upstream(self, unsafe { &mut *books }, &segment) {
-            Outcome::Up(numbers) => up(self.skb, self.packet, numbers, self.pair.wire.clocks[1].shift),
-            Outcome::On(on) => self.on(l3, 1, on),
+            Outcome::Up(numbers) => self.up(numbers),
+            Outcome::On(on) => self.sent(l3, on),
             Outcome::Drop => self.drop(1),
         }
     }
@@ -261,9 +281,26 @@ impl Kernel<'_> {
         DROP
     }
 
-    /// Sends the packet on, from the client (0) or the upstream (1) to the other.
+    /// Sends the packet on to the other end.
     #[inline(always)]
-    fn on(&mut self, l3: u32, from: usize, on: On) -> i32 {
+    fn sent(&mut self, l3: u32, on: On) -> i32 {
+        // Not on the stack, for the compiler would put it where pointers were.
+        self.packet.on = on;
+        self.on(l3)
+    }
+
+    #[inline(always)]
+    fn up(&mut self, numbers: Numbers) -> i32 {
+        let shift = self.pair.wire.clocks[self.packet.side()].shift;
+        up(self.skb, self.packet, numbers, shift)
+    }
+
+    #[inline(never)]
+    fn on(&mut self, l3: u32) -> i32 {
+        let from = self.packet.side();
+        let on = &raw const self.packet.on;
+        // SAFETY: it is there, and nobody writes it.
+        let on = unsafe { &*on };
         let (skb, wire) = (self.skb, &mut self.pair.wire);
         let (nanoseconds, milliseconds) = now();
         if on.is_first && self.pair.behind != 0 {
@@ -278,8 +315,7 @@ impl Kernel<'_> {
         if !packet.look() {
             return DROP;
         }
-        let [client, upstream] = &mut wire.ends;
-        let (near, far) = if from == 0 { (client, upstream) } else { (upstream, client) };
+        let (near, far) = (&wire.ends[from], &wire.ends[(from ^ 1) & 1]);
         packet.begin();
         packet.set_numbers(on.numbers);
         packet.set_window(window(packet.window(), near.scales[0], far.scales[1]));
@@ -331,7 +367,7 @@ impl Kernel<'_> {
                 return DROP;
             }
         }
-        if !packet.write(skb, (more, sum)) {
+        if !packet.write(skb, more, sum) {
             return DROP;
         }
         if on.new > 0 {
@@ -368,17 +404,17 @@ impl Hands for Kernel<'_> {
 
     #[inline(always)]
     fn places(&mut self) -> Option<(Place, Place)> {
-        let wire = &self.pair.wire;
+        let wire = &mut self.pair.wire;
         if wire.ends[0].devices[0] == 0 || wire.ends[1].devices[0] == 0 || wire.ends[1].devices[1] == 0 {
             // Whether packets to the upstream look like this to it is not known yet.
             messages::not_begun(events::slot(self.pair), 2, 0);
             return None;
         }
-        let Some((client, behind)) = place(self.skb, &wire.ends[0]) else {
+        let Some((client, behind)) = place(self.skb, &mut wire.ends[0]) else {
             messages::not_begun(events::slot(self.pair), 0, 0);
             return None;
         };
-        let Some((upstream, 0)) = place(self.skb, &wire.ends[1]) else {
+        let Some((upstream, 0)) = place(self.skb, &mut wire.ends[1]) else {
             messages::not_begun(events::slot(self.pair), 1, 0);
             return None;
         };
@@ -429,27 +465,12 @@ impl Hands for Kernel<'_> {
 /// Where gogeta's socket at that end is, and how many bytes it sent that it does not know to have arrived; none where
 /// it has something that userspace has not read, or something to send.
 #[inline(always)]
-fn place(skb: *mut __sk_buff, end: &End) -> Option<(Place, u32)> {
-    let Tuple { near, far, near_port, far_port } = end.tuple;
-    // SAFETY: integers, for which zero is a value.
-    let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
-    let is_v4 = near[0] == 0 && near[1] == 0 && near[2] == gogeta_common::wire::pair::MAPPED[2];
-    let size = if is_v4 {
-        tuple.__bindgen_anon_1.ipv4.saddr = far[3];
-        tuple.__bindgen_anon_1.ipv4.daddr = near[3];
-        tuple.__bindgen_anon_1.ipv4.sport = far_port;
-        tuple.__bindgen_anon_1.ipv4.dport = near_port;
-        12
-    } else {
-        tuple.__bindgen_anon_1.ipv6.saddr = far;
-        tuple.__bindgen_anon_1.ipv6.daddr = near;
-        tuple.__bindgen_anon_1.ipv6.sport = far_port;
-        tuple.__bindgen_anon_1.ipv6.dport = near_port;
-        36
-    };
-    // SAFETY: the tuple is as large as it says, in this network namespace; what is found is released.
+fn place(skb: *mut __sk_buff, end: &mut End) -> Option<(Place, u32)> {
+    let size = (end.lookup_len.wrapping_sub(1) & 63) + 1;
+    // SAFETY: so many bytes are there, of this network namespace; what is found is released.
     unsafe {
-        let socket: *mut bpf_sock = bpf_sk_lookup_tcp(skb.cast(), &raw mut tuple, size, u64::MAX, 0);
+        let tuple = (&raw mut end.lookup).cast::<bpf_sock_tuple>();
+        let socket: *mut bpf_sock = bpf_sk_lookup_tcp(skb.cast(), tuple, size, u64::MAX, 0);
         if socket.is_null() {
             return None;
         }

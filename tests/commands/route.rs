@@ -55,7 +55,7 @@ async fn splice_is_set_and_removed_and_the_options_beside_it_stay() {
     for (arguments, code, says) in [
         (["--splice", "on"].as_slice(), 2, ["--splice", "on"]),
         (&["--splice", "off", "--config", "{}"], 2, ["--splice", "--config"]),
-        (&["--config", "{\"splice\":\"on\"}"], 1, ["auto, sockmap or off", "\"on\""]),
+        (&["--config", "{\"splice\":\"on\"}"], 1, ["auto, wire, sockmap or off", "\"on\""]),
         (&["--splice", "off", "--create"], 1, ["already", "--create"]),
     ] {
         let all = [["route", "set", "a.test", "service", "web"].as_slice(), arguments].concat();

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gogeta::splice::Kind;
 use tokio::task::JoinSet;
 
 use self::ask::{BAD, SIMPLE};
@@ -26,7 +27,7 @@ use self::routing::{History, Service};
 use crate::support::etcd::requires_all;
 use crate::support::gogeta::Gogeta;
 use crate::support::netns::{Namespace, connect};
-use crate::support::parking::{carried, parked, parking_with};
+use crate::support::parking::{carried, parked, parking_by};
 use crate::support::random::{Random, number, seed};
 use crate::support::truth::metric;
 use crate::support::wait::{until, within};
@@ -34,9 +35,18 @@ use crate::support::wait::{until, within};
 const CLIENTS: u64 = 24;
 
 #[tokio::test]
-async fn each_response_is_right_or_visibly_cut() {
+async fn each_response_by_sockmap_is_right_or_visibly_cut() {
+    each_response_is_right_or_visibly_cut(Kind::Sockmap).await;
+}
+
+#[tokio::test]
+async fn each_response_by_the_wire_is_right_or_visibly_cut() {
+    each_response_is_right_or_visibly_cut(Kind::Wire).await;
+}
+
+async fn each_response_is_right_or_visibly_cut(kind: Kind) {
     let seed = seed();
-    let length = number("SECONDS").unwrap_or(if requires_all() { 60 } else { 20 });
+    let length = number("SECONDS").unwrap_or(if requires_all() { 40 } else { 15 });
     let length = Duration::from_secs(length);
     // gogeta has a host of its own, with a cable to ours.
     let Some(host) = Namespace::new() else { return };
@@ -54,9 +64,8 @@ async fn each_response_is_right_or_visibly_cut() {
     let builder = Gogeta::routes(&history.routes(0, &services, &mut random));
     let [listen, admin] = [8080, 0].map(|port| SocketAddr::new(there, port).to_string());
     let builder = builder.on(&host).args(["--listen", &listen, "--admin", &admin]);
-    let Some(gogeta) = parking_with(builder.args(["--splice-max-requests", "100"])).await else {
-        return;
-    };
+    let builder = builder.args(["--splice-max-requests", "100"]);
+    let Some(gogeta) = parking_by(kind, builder).await else { return };
     gogeta.ready().await;
     let (mut kernel, descriptors) = (KernelLog::from_now_on(), descriptors(&gogeta));
 

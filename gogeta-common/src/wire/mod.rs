@@ -390,6 +390,10 @@ impl Carriage {
             return (Act::Drop, None);
         }
         let is_within = !after(self.from, segment.seq) && !after(end, self.till);
+        if segment.has(RST) && segment.seq == self.till && self.high == self.till {
+            // It has sent all that it had to. Whether the client has got it, that will say.
+            return (Act::Drop, Some(Step::Stop));
+        }
         if segment.has(RST) {
             return if is_within { (Act::Up, Some(Step::Break)) } else { (Act::Drop, None) };
         }
@@ -429,7 +433,9 @@ impl Carriage {
     /// counts as far as the client may have it.
     #[inline(always)]
     pub const fn sides(&self, is_broken: bool) -> (Side, Side) {
-        let theirs = if is_broken { self.high } else { self.till };
+        // Of one or the other the compiler would read what is at a computed address: see `Headers` in `gogeta-ebpf`.
+        let mask = 0_u32.wrapping_sub(is_broken as u32);
+        let theirs = (self.high & mask) | (self.till & !mask);
         let (_, asked) = self.request_at_upstream();
         let client = Side {
             received: self.last.next().wrapping_sub(self.client.received),

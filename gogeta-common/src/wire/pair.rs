@@ -24,6 +24,30 @@ pub const MAPPED: [u32; 3] = [0, 0, 0xffff_u32.to_be()];
 
 const _: () = assert!(size_of::<Tuple>() == 36);
 
+impl Tuple {
+    /// Whether its addresses are of IPv4.
+    pub fn is_v4(&self) -> bool {
+        self.near[..3] == MAPPED
+    }
+
+    /// The same as `struct bpf_sock_tuple` (`linux/bpf.h`) has it, the other end first, and how many bytes that takes.
+    pub fn lookup(&self) -> ([u32; 16], u32) {
+        let Self { near, far, near_port, far_port } = *self;
+        let [a, b] = far_port.to_ne_bytes();
+        let [c, d] = near_port.to_ne_bytes();
+        let ports = u32::from_ne_bytes([a, b, c, d]);
+        let mut words = [0; 16];
+        if self.is_v4() {
+            words[..3].copy_from_slice(&[far[3], near[3], ports]);
+            return (words, 12);
+        }
+        words[..4].copy_from_slice(&far);
+        words[4..8].copy_from_slice(&near);
+        words[8] = ports;
+        (words, 36)
+    }
+}
+
 /// Whose packets those of a connection are.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
@@ -34,16 +58,21 @@ pub struct Way {
     pub shift: u32,
     /// How far gogeta's socket is behind.
     pub side: Side,
-    /// When the last packet came, in nanoseconds of `CLOCK_MONOTONIC`: the kernel.
+    /// When the last packet came, in nanoseconds of `CLOCK_MONOTONIC`: the kernel, as what follows.
     pub last: u64,
+    /// The device by which its socket's packets were seen to leave, and those to it to come; 0 where none was.
+    pub devices: [u32; 2],
 }
 
 impl Way {
     /// The pair is no more, but its sockets are not all gone: the kernel keeps them for a while when they are closed.
     pub const GONE: u32 = u32::MAX;
+
+    /// There is no pair yet; it is noted only by which devices packets come and go.
+    pub const WATCHED: u32 = u32::MAX - 1;
 }
 
-const _: () = assert!(size_of::<Way>() == 24);
+const _: () = assert!(size_of::<Way>() == 32);
 
 /// One of the two connections.
 #[derive(Debug, Default, Clone, Copy)]
@@ -59,12 +88,18 @@ pub struct End {
     pub received: u64,
     /// Bytes that its socket knows to have arrived when all has.
     pub acked: u64,
-    /// The device by which its socket's packets were seen to leave, and those to it to come; 0 where none was: the
-    /// kernel.
+    /// As [`Way::devices`]: the kernel, too.
     pub devices: [u32; 2],
+    /// The addresses as the kernel looks sockets up by them (`struct bpf_sock_tuple`), and how many bytes of that
+    /// count: userspace. There are as many as the verifier thinks might count.
+    pub lookup: [u32; 16],
+    /// See there.
+    pub lookup_len: u32,
+    /// Nothing.
+    pub unused: u32,
 }
 
-const _: () = assert!(size_of::<End>() == 72);
+const _: () = assert!(size_of::<End>() == 72 + 64 + 8);
 
 /// A pair's part that is the wire engine's.
 #[derive(Debug, Clone, Copy)]

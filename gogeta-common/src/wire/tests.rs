@@ -192,6 +192,7 @@ fn what_an_upstreams_segment_becomes() {
         (Body, segment(5301, 7060, 0, 0), Act::On, None),
         (Body, segment(5200, 7060, 50, FIN), Act::Drop, Some(Step::Break)),
         (Body, segment(5200, 7060, 0, RST), Act::Up, Some(Step::Break)),
+        (Body, segment(5300, 7060, 0, RST), Act::Up, Some(Step::Break)),
         (Body, segment(4999, 7060, 0, RST), Act::Drop, None),
     ];
     for (phase, segment, act, step) in rows {
@@ -202,6 +203,13 @@ fn what_an_upstreams_segment_becomes() {
         };
         assert_eq!(it.of_upstream(phase, &segment), (act, step), "{phase:?} {segment:?}");
     }
+}
+
+#[test]
+fn whoever_breaks_off_behind_its_response_has_sent_it() {
+    let mut it = answering();
+    it.sent(5300);
+    assert_eq!(it.of_upstream(Phase::Body, &segment(5300, 7060, 0, RST)), (Act::Drop, Some(Step::Stop)));
 }
 
 #[test]

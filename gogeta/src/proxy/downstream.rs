@@ -42,7 +42,8 @@ impl Downstream {
     pub fn new(stream: TcpStream, client: Rc<Client>, worker: Rc<Worker>) -> Self {
         let (timeouts, limits) = (worker.timeouts(), worker.config().limits);
         client.vitals.set(Deadline::Idle, timeouts.idle);
-        let (stream, gate) = (Parkable::new(stream), Some(Gate::new(limits)));
+        let engine = worker.shared.splice.as_ref().map(|splice| &splice.engine);
+        let (stream, gate) = (Parkable::new(stream, engine), Some(Gate::new(limits)));
         Self { stream, client, worker, timeouts, gate, held: Vec::new(), ended: false }
     }
 

@@ -89,10 +89,10 @@ pub enum Left {
 }
 
 impl Parkable {
-    /// A socket that was just accepted.
-    pub fn new(stream: TcpStream) -> Self {
+    /// A socket that was just accepted, and that may be parked by that engine.
+    pub fn new(stream: TcpStream, engine: Option<&Arc<Engine>>) -> Self {
         Self {
-            state: State::Awake(Socket::new(stream)),
+            state: State::Awake(Socket::new(stream, engine)),
             seat: None,
             fenced: false,
             pause: None,

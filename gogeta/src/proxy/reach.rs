@@ -21,7 +21,8 @@ pub async fn reach(
     destination: Destination<'_>,
     upstream: &Arc<Upstream>,
 ) -> Result<Transport, ProxyError> {
-    let outcome = transport::connect(upstream, &worker.shared.tls, worker.timeouts().connect).await;
+    let engine = worker.shared.splice.as_ref().map(|splice| &splice.engine);
+    let outcome = transport::connect(upstream, &worker.shared.tls, engine, worker.timeouts().connect).await;
     if let Some(service) = destination.service {
         match &outcome {
             Ok(_) => reached(service, upstream),

@@ -4,18 +4,20 @@ use std::io;
 use std::net;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::splice::Ledger;
+use crate::splice::{Engine, Ledger, Watch};
 
 /// The socket.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
     ledger: Ledger,
+    watch: Option<Watch>,
 }
 
 /// The same, of which the runtime knows nothing: nobody is woken by what comes.
@@ -23,12 +25,14 @@ pub struct Socket {
 pub struct Dormant {
     stream: net::TcpStream,
     ledger: Ledger,
+    watch: Option<Watch>,
 }
 
 impl Socket {
-    /// A socket that nothing was read from or written to.
-    pub fn new(stream: TcpStream) -> Self {
-        Self { stream, ledger: Ledger::default() }
+    /// A socket that nothing was read from or written to, and that may be parked by that engine.
+    pub fn new(stream: TcpStream, engine: Option<&Arc<Engine>>) -> Self {
+        let watch = engine.and_then(|engine| engine.watch(stream.as_fd()));
+        Self { stream, ledger: Ledger::default(), watch }
     }
 
     /// What went through it.
@@ -42,7 +46,7 @@ impl Socket {
     ///
     /// Where the runtime cannot.
     pub fn doze(self) -> io::Result<Dormant> {
-        Ok(Dormant { stream: self.stream.into_std()?, ledger: self.ledger })
+        Ok(Dormant { stream: self.stream.into_std()?, ledger: self.ledger, watch: self.watch })
     }
 
     /// Closes by a reset.
@@ -70,7 +74,7 @@ impl Dormant {
     ///
     /// Where the runtime cannot.
     pub fn awake(self) -> io::Result<Socket> {
-        Ok(Socket { stream: TcpStream::from_std(self.stream)?, ledger: self.ledger })
+        Ok(Socket { stream: TcpStream::from_std(self.stream)?, ledger: self.ledger, watch: self.watch })
     }
 }
 

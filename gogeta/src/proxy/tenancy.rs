@@ -118,7 +118,8 @@ pub fn settle(
         && (request.method() == http::Method::CONNECT || request.headers().contains_key(UPGRADE))
     {
         let (host, upstream) = (name.to_owned(), upstream.location.to_string());
-        client.tunnel_name.replace(Some(Name { client: client.address, host, upstream }));
+        let engine = kind.name();
+        client.tunnel_name.replace(Some(Name { client: client.address, host, upstream, engine }));
     }
     if upstream.strikes.is_out(worker.ward.now()) {
         return;
@@ -198,6 +199,7 @@ impl Tenant for Tenancy {
             client: self.client,
             host: String::from_utf8_lossy(&self.host).into_owned(),
             upstream: self.upstream.location.to_string(),
+            engine: self.kind.name(),
         }
     }
 

@@ -16,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 use super::error::ProxyError;
 use super::socket::Socket;
 use crate::routes::model::Upstream;
+use crate::splice::Engine;
 
 /// A connected upstream.
 ///
@@ -41,17 +42,22 @@ enum Stream {
 pub async fn connect(
     upstream: &Upstream,
     tls: &Arc<rustls::ClientConfig>,
+    engine: Option<&Arc<Engine>>,
     limit: Duration,
 ) -> Result<Transport, ProxyError> {
     let name = || upstream.location.to_string();
-    match tokio::time::timeout(limit, open(upstream, tls)).await {
+    match tokio::time::timeout(limit, open(upstream, tls, engine)).await {
         Ok(Ok(transport)) => Ok(transport),
         Ok(Err(error)) => Err(ProxyError::Connect { upstream: name(), error }),
         Err(_) => Err(ProxyError::ConnectTimeout { upstream: name() }),
     }
 }
 
-async fn open(upstream: &Upstream, tls: &Arc<rustls::ClientConfig>) -> io::Result<Transport> {
+async fn open(
+    upstream: &Upstream,
+    tls: &Arc<rustls::ClientConfig>,
+    engine: Option<&Arc<Engine>>,
+) -> io::Result<Transport> {
     let location = &upstream.location;
     let stream = match location.host.parse::<IpAddr>() {
         Ok(address) => TcpStream::connect((address, location.port)).await?,
@@ -59,7 +65,7 @@ async fn open(upstream: &Upstream, tls: &Arc<rustls::ClientConfig>) -> io::Resul
     };
     stream.set_nodelay(true)?;
     let Some(name) = &upstream.tls else {
-        return Ok(Transport::plain(Socket::new(stream)));
+        return Ok(Transport::plain(Socket::new(stream, engine)));
     };
     let name = ServerName::try_from(name.to_string()).map_err(io::Error::other)?;
     let stream = TlsConnector::from(tls.clone()).connect(name, stream).await?;

@@ -19,7 +19,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use super::counts::Counts;
-use super::kernel::socket::now;
+use super::kernel::socket::{self, now};
 use super::kernel::{Behind, Events, Kinds, Messages, Number, Program, Told, Unavailable, Watched};
 
 /// Which engine carries a pair.
@@ -37,6 +37,22 @@ impl Kind {
         match self {
             Self::Sockmap => "sockmap",
             Self::Wire => "wire",
+        }
+    }
+}
+
+/// A socket of which it is noted by which devices its packets come and go, for as long as it lives.
+#[derive(Debug)]
+pub struct Watch {
+    engine: Arc<Engine>,
+    tuple: Tuple,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // What was carried past it outlives it.
+        if self.engine.program.way(&self.tuple).is_some_and(|way| way.flow == Way::WATCHED) {
+            self.engine.program.forget_way(&self.tuple);
         }
     }
 }
@@ -105,6 +121,8 @@ pub struct Name {
     pub host: String,
     /// Where they go.
     pub upstream: String,
+    /// Who carries them.
+    pub engine: &'static str,
 }
 
 /// A parked pair, as it is at the moment.
@@ -148,6 +166,12 @@ impl Engine {
             counts: Counts::default(),
         };
         Ok((Arc::new(engine), events))
+    }
+
+    /// Begins anew, with nothing parked: what was before was a trial.
+    pub(super) fn forget(&self) {
+        self.counts.forget();
+        lock(&self.free).make_contiguous().sort_unstable();
     }
 
     /// How many pairs are parked.
@@ -282,11 +306,19 @@ impl Engine {
         [Kind::Wire, Kind::Sockmap].into_iter().filter(|kind| self.has(*kind)).map(Kind::name).collect()
     }
 
+    /// Notes from now on by which devices a socket's packets come and go, if there is an engine that needs to know. A
+    /// pair's first request is not carried before all of them were seen to.
+    pub fn watch(self: &Arc<Self>, socket: BorrowedFd<'_>) -> Option<Watch> {
+        let tuple = if self.kinds.wire { socket::tuple(socket).ok()?? } else { return None };
+        self.program.lead(&tuple, Way { flow: Way::WATCHED, ..Way::default() }).ok()?;
+        Some(Watch { engine: self.clone(), tuple })
+    }
+
     /// Packets between these addresses are no pair's any more. Where their socket is behind, they are its own for as
     /// long as the kernel has it.
     pub(super) fn leave(&self, tuple: &Tuple, behind: Behind) {
         let Behind { side, shift } = behind;
-        let way = Way { flow: Way::GONE, shift, side, last: now() };
+        let way = Way { flow: Way::GONE, shift, side, last: now(), devices: [0; 2] };
         if behind == Behind::default() || self.program.lead(tuple, way).is_err() {
             self.program.forget_way(tuple);
             return;

@@ -16,7 +16,7 @@ pub mod metrics;
 pub mod seat;
 pub mod trial;
 
-pub use engine::{Engine, Kind, Name, Tenant};
+pub use engine::{Engine, Kind, Name, Tenant, Watch};
 pub use kernel::Kinds;
 pub use seat::{Back, Ledger, Seat, Terms, Unfit};
 

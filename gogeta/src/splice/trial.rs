@@ -81,7 +81,7 @@ fn run(engine: &Arc<Engine>, events: &mut Events, is_deaf: bool) -> Result<(), U
     if let Some(messages) = &mut trial.events.messages {
         messages.tell();
     }
-    engine.counts.forget();
+    engine.forget();
     tracing::debug!(took = ?begun.elapsed(), "the engine has passed its trial");
     Ok(())
 }
@@ -171,7 +171,8 @@ impl Tenant for Nobody {
     }
 
     fn name(&self) -> Name {
-        Name { client: (Ipv4Addr::LOCALHOST, 0).into(), host: String::new(), upstream: String::new() }
+        let [host, upstream] = Default::default();
+        Name { client: (Ipv4Addr::LOCALHOST, 0).into(), host, upstream, engine: Kind::Sockmap.name() }
     }
 }
 

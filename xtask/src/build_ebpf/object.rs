@@ -61,6 +61,9 @@ fn rustflags(root: &Path, compiler: &Compiler) -> Vec<String> {
         // arithmetic where there is none. Linux 5.1 has v3.
         "-Ctarget-cpu=v3",
         "-Clink-arg=--btf",
+        // A place on the stack that held a pointer and then a number of half its size the verifier lets only
+        // `CAP_PERFMON` have.
+        "-Clink-arg=--llvm-args=-no-stack-slot-sharing",
         // Or else it is the builder's, and `struct pt_regs` differs.
         "--cfg=bpf_target_arch=\"x86_64\"",
     ]

@@ -165,11 +165,12 @@ impl Pairs {
     /// may lead there yet.
     pub fn lay(&self, slot: u32, [client, upstream]: &[Wired; 2], behind: Behind) {
         let pair = self.at(slot);
-        let end = |wired: &Wired| End {
-            tuple: wired.tuple,
-            scales: wired.agreed.scales.map(u16::from),
-            mss: wired.agreed.sizes[0],
-            ..End::default()
+        let end = |wired: &Wired| {
+            let (lookup, lookup_len) = wired.tuple.lookup();
+            let scales = wired.agreed.scales.map(u16::from);
+            let mss = wired.agreed.sizes[0];
+            let (tuple, devices) = (wired.tuple, wired.devices);
+            End { tuple, scales, mss, devices, lookup, lookup_len, ..End::default() }
         };
         let mut clocks = [client, upstream].map(|wired| Clock::new(wired.agreed.clock));
         clocks[0].shift = behind.shift;
@@ -236,6 +237,8 @@ pub struct Wired {
     pub tuple: Tuple,
     /// What its ends have agreed upon.
     pub agreed: Agreed,
+    /// Where its packets were seen to leave and to come.
+    pub devices: [u32; 2],
 }
 
 /// How far a socket is behind its connection.

@@ -162,18 +162,24 @@ impl Seat {
         if self.pair.as_ref().is_some_and(|pair| pair.upstream.cookie == cookie) {
             return Ok(());
         }
-        self.part();
+        let seen = |tuple: &Tuple| self.engine.program.way(tuple).map_or([0; 2], |way| way.devices);
         let upstream = Known::of(upstream, ledger)?;
+        let devices = [seen(&self.client.tuple), seen(&upstream.tuple)];
+        self.part();
         let fits = self.client.agreed.fits(&upstream.agreed).map_err(Unfit::Differs);
         fits.and_then(|()| is_of_one_family(&self.client.tuple, &upstream.tuple))?;
         let slot = self.engine.seat(self.client.cookie).ok_or(Unfit::Full)?;
         let [mine, theirs] = [&self.client, &upstream];
-        let wired = [mine, theirs].map(|known| Wired { tuple: known.tuple, agreed: known.agreed });
         let program = &self.engine.program;
+        let wired = [(mine, devices[0]), (theirs, devices[1])].map(|(known, devices)| Wired {
+            tuple: known.tuple,
+            agreed: known.agreed,
+            devices,
+        });
         program.pairs.lay(slot, &wired, self.behind);
         let ways = [(mine, Flow::client(slot)), (theirs, Flow::upstream(slot))];
-        for (known, flow) in ways {
-            let way = Way { flow: flow.0, ..Way::default() };
+        for ((known, flow), devices) in ways.into_iter().zip(devices) {
+            let way = Way { flow: flow.0, devices, ..Way::default() };
             if let Err(error) = program.lead(&known.tuple, way) {
                 program.forget_way(&theirs.tuple);
                 self.engine.leave(&mine.tuple, self.behind);
@@ -290,6 +296,5 @@ impl Drop for Seat {
 }
 
 fn is_of_one_family(one: &Tuple, other: &Tuple) -> Result<(), Unfit> {
-    let is_v4 = |tuple: &Tuple| tuple.near[..3] == gogeta_common::wire::pair::MAPPED;
-    if is_v4(one) == is_v4(other) { Ok(()) } else { Err(Unfit::Differs("IPv4 and IPv6")) }
+    if one.is_v4() == other.is_v4() { Ok(()) } else { Err(Unfit::Differs("IPv4 and IPv6")) }
 }
