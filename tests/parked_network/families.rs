@@ -1,14 +1,16 @@
 //! IPv6 on either side, on both, and IPv4 by a listener of IPv6.
 
+use gogeta::splice::Kind;
+
 use super::talk::{get, is_told, web_socket};
 use super::world::World;
 use crate::support::backend::service_at;
 use crate::support::gogeta::Gogeta;
 use crate::support::netns::v6;
-use crate::support::parking::{carried, parked, parking_with};
+use crate::support::parking::{carried, parked, parking_by, parking_with};
 
 #[tokio::test]
-async fn connections_of_ipv6_are_parked_as_those_of_ipv4_are() {
+async fn sockmap_carries_connections_of_ipv6_as_those_of_ipv4() {
     let Some(world) = World::new().await else { return };
     let (Some(front), Some(back)) = (v6(world.front().ip()), v6(world.back)) else { return };
     let (four, at_four) = world.backend("four", world.back);
@@ -45,4 +47,31 @@ async fn connections_of_ipv6_are_parked_as_those_of_ipv4_are() {
         }
     }
     assert_eq!(four.count() + six.count(), asked + 4, "each was sent once");
+}
+
+#[tokio::test]
+async fn the_wire_carries_connections_of_one_family_and_leaves_others_to_userspace() {
+    let Some(world) = World::new().await else { return };
+    let (Some(front), Some(back)) = (v6(world.front().ip()), v6(world.back)) else { return };
+    let (four, at_four) = world.backend("four", world.back);
+    let (six, at_six) = world.backend("six", back);
+    let routes = service_at("four.test", &[at_four]) + &service_at("six.test", &[at_six]);
+    let builder = world.place_dual(Gogeta::routes(&routes));
+    let Some(gogeta) = parking_by(Kind::Wire, builder).await else { return };
+    for (address, own) in [(world.at(front), "six"), (world.front(), "four")] {
+        let mut client = world.client(address).await;
+        for (host, name) in [("six.test", "six"), ("four.test", "four"), ("six.test", "six")] {
+            get(&mut client, host, "/first", name).await;
+            if name == own {
+                parked(&gogeta, 1.0).await;
+            }
+            let before = carried(&gogeta).await;
+            for number in 0..20 {
+                get(&mut client, host, &format!("/{}", number * number * 700), name).await;
+            }
+            let expected = if name == own { 20.0 } else { 0.0 };
+            assert_eq!(carried(&gogeta).await, before + expected, "{name} for {address}");
+        }
+    }
+    assert_eq!(four.count() + six.count(), 2 * 3 * 21, "each was sent once");
 }

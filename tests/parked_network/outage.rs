@@ -2,23 +2,34 @@
 
 use std::collections::HashSet;
 
+use gogeta::splice::Kind;
+
 use super::talk::{get, web_socket};
 use super::world::World;
 use crate::support::backend::service_at;
 use crate::support::gogeta::Gogeta;
 use crate::support::netns::Router;
-use crate::support::parking::{carried, parked, parking_with};
+use crate::support::parking::{carried, parked, parking_by};
 use crate::support::wait::until;
 
 /// Packets that are lost in each outage; who sends repeats them later and later.
 const LOST: u64 = 3;
 
 #[tokio::test]
-async fn what_is_lost_on_the_way_comes_once_when_the_way_is_mended() {
+async fn what_sockmap_carries_and_is_lost_on_the_way_comes_once_when_the_way_is_mended() {
+    what_is_lost_comes_once(Kind::Sockmap).await;
+}
+
+#[tokio::test]
+async fn what_the_wire_carries_and_is_lost_on_the_way_comes_once_when_the_way_is_mended() {
+    what_is_lost_comes_once(Kind::Wire).await;
+}
+
+async fn what_is_lost_comes_once(kind: Kind) {
     let Some((world, routers)) = World::routed().await else { return };
     let (web, at_web) = world.backend("web", world.back);
     let builder = Gogeta::routes(&service_at("a.test", &[at_web]));
-    let Some(gogeta) = parking_with(world.place(builder)).await else { return };
+    let Some(gogeta) = parking_by(kind, world.place(builder)).await else { return };
     let mut client = world.client(world.front()).await;
     get(&mut client, "a.test", "/first", "web").await;
     parked(&gogeta, 1.0).await;
@@ -57,7 +68,9 @@ async fn what_is_lost_on_the_way_comes_once_when_the_way_is_mended() {
     assert_eq!(lines.len(), requests.len(), "each was sent once");
     get(&mut client, "a.test", "/last", "web").await;
     parked(&gogeta, 1.0).await;
-    web_socket(client, &gogeta, "a.test").await;
+    if kind == Kind::Sockmap {
+        web_socket(client, &gogeta, "a.test").await;
+    }
 }
 
 /// The router loses all that comes, until that was something; then it passes on what is sent again.

@@ -19,7 +19,7 @@ use super::tenancy::Tenancy;
 use super::transport::Transport;
 use crate::routes::model::Upstream;
 use crate::splice::counts::Reason;
-use crate::splice::{Back, Engine, Kind, Seat, Terms, Unfit};
+use crate::splice::{Back, Engine, Seat, Terms, Unfit};
 
 /// How often is looked whether the kernel has sent what it carried: a matter of microseconds, but where the client
 /// does not read.
@@ -33,8 +33,8 @@ pub struct Parkable {
     /// Whether the kernel may still have bytes for the client that go before ours.
     fenced: bool,
     pause: Option<Pin<Box<tokio::time::Sleep>>>,
-    /// An engine that cannot carry it, now or later.
-    hopeless: Option<Kind>,
+    /// An upstream to which it cannot be carried, now or later.
+    hopeless: Option<Arc<Upstream>>,
 }
 
 #[derive(Debug)]
@@ -100,10 +100,10 @@ impl Parkable {
         }
     }
 
-    fn not_parked(&mut self, kind: Kind, unfit: &Unfit) {
-        tracing::debug!(reason = %unfit, engine = kind.name(), "a connection is not parked");
+    fn not_parked(&mut self, tenancy: &Tenancy, unfit: &Unfit) {
+        tracing::debug!(reason = %unfit, engine = tenancy.kind.name(), "a connection is not parked");
         if unfit.is_for_good() {
-            self.hopeless = Some(kind);
+            self.hopeless = Some(tenancy.upstream.clone());
         }
     }
 
@@ -150,16 +150,16 @@ impl Parkable {
     ) -> io::Result<Option<Left>> {
         let upstream = connection.upstream().clone();
         let State::Awake(socket) = &self.state else { return Ok(Some(Left::Whole(connection))) };
-        if self.hopeless == Some(tenancy.kind)
-            || self.seat.as_ref().is_some_and(|seat| seat.kind() != tenancy.kind)
-        {
+        let is_hopeless =
+            self.hopeless.as_ref().is_some_and(|hopeless| Arc::ptr_eq(hopeless, &tenancy.upstream));
+        if is_hopeless || self.seat.as_ref().is_some_and(|seat| seat.kind() != tenancy.kind) {
             return Ok(Some(Left::Whole(connection)));
         }
         if self.seat.is_none() {
             match Seat::take(engine, tenancy.kind, socket.as_fd(), socket.ledger()) {
                 Ok(seat) => self.seat = Some(seat),
                 Err(unfit) => {
-                    self.not_parked(tenancy.kind, &unfit);
+                    self.not_parked(tenancy, &unfit);
                     return Ok(Some(Left::Whole(connection)));
                 }
             }
@@ -183,7 +183,7 @@ impl Parkable {
             }
             Err(unfit) => {
                 let is_clean = seat.is_upstream_clean(theirs.as_fd(), theirs.ledger());
-                self.not_parked(tenancy.kind, &unfit);
+                self.not_parked(tenancy, &unfit);
                 self.state = State::Awake(ours.awake()?);
                 if !is_clean {
                     return Ok(Some(Left::Pinned(None)));
