@@ -1,18 +1,21 @@
 //! The raw HTTP cases again, each as what follows on a connection that is parked: the verdicts are those of a fresh one.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
+use gogeta::splice::Kind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
 use crate::cases::RUN;
-use crate::support::backend::{ok, service};
+use crate::support::backend::{ok, service_at};
 use crate::support::etcd::{free_port, skip};
 use crate::support::gogeta::Gogeta;
-use crate::support::parking::{carried, parked, parking_with};
+use crate::support::netns::{Namespace, connect};
+use crate::support::parking::{carried, parked, parking_by};
 use crate::support::wait::acknowledged;
 
 /// What parks a connection; no case looks like it.
@@ -28,25 +31,40 @@ enum Way {
 }
 
 #[tokio::test]
-async fn every_raw_case_gets_on_a_parked_connection_what_it_must() {
-    try_all(Way::Whole).await;
+async fn every_raw_case_gets_on_a_connection_of_sockmaps_what_it_must() {
+    try_all(Kind::Sockmap, Way::Whole).await;
 }
 
 #[tokio::test]
-async fn every_raw_case_in_two_pieces_gets_on_a_parked_connection_what_it_must() {
-    // In the midst of most heads, and behind the end of the shortest.
-    try_all(Way::Split(40)).await;
+async fn every_raw_case_gets_on_a_connection_of_the_wires_what_it_must() {
+    try_all(Kind::Wire, Way::Whole).await;
 }
 
-async fn try_all(way: Way) {
+#[tokio::test]
+async fn every_raw_case_in_two_pieces_gets_on_a_connection_of_sockmaps_what_it_must() {
+    // In the midst of most heads, and behind the end of the shortest.
+    try_all(Kind::Sockmap, Way::Split(40)).await;
+}
+
+#[tokio::test]
+async fn every_raw_case_in_two_pieces_gets_on_a_connection_of_the_wires_what_it_must() {
+    try_all(Kind::Wire, Way::Split(40)).await;
+}
+
+async fn try_all(kind: Kind, way: Way) {
     if !Path::new(RUN).is_file() {
         return skip("there is no ../shared/cases beside this repository");
     }
     let origin = free_port();
-    let veil = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let routes = service("a.test", &[veil.local_addr().expect("an address").port()]);
+    // gogeta has a host of its own, with a cable to ours.
+    let Some(host) = Namespace::new() else { return };
+    let (here, there) = connect(&Namespace::host(), &host).await;
+    let veil = TcpListener::bind((here, 0)).await.expect("a port");
+    let routes = service_at("a.test", &[veil.local_addr().expect("an address")]);
+    let [listen, admin] = [8080, 0].map(|port| SocketAddr::new(there, port).to_string());
     // One thread: the next client gets the connections that the last one has left.
-    let Some(gogeta) = parking_with(Gogeta::routes(&routes).args(["--threads", "1"])).await else { return };
+    let builder = Gogeta::routes(&routes).args(["--threads", "1", "--listen", &listen, "--admin", &admin]);
+    let Some(gogeta) = parking_by(kind, builder.on(&host)).await else { return };
     let veil = tokio::spawn(hide_warm_requests(veil, origin));
     let front = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let proxy = front.local_addr().expect("an address");
