@@ -12,7 +12,7 @@ use gogeta_common::wire::{
     drive::On,
     options::{NOP, OPTIONS_MAX, Options},
     pair::{End, MAPPED, Tuple, fold},
-    segment::Segment,
+    segment::{FIN, PSH, RST, Segment},
 };
 
 /// Where the TCP header is in [`Headers`]: behind the longest IP header that is read.
@@ -323,6 +323,12 @@ impl Packet {
     #[inline(always)]
     pub(crate) fn clear_flags(&mut self, flags: u8) {
         self.new.set_byte(TCP + 13, self.old.byte(TCP + 13) & !flags);
+    }
+
+    /// Makes a reset of what ends a connection.
+    #[inline(always)]
+    pub(crate) fn reset(&mut self) {
+        self.new.set_byte(TCP + 13, self.old.byte(TCP + 13) & !(FIN | PSH) | RST);
     }
 
     /// Moves what its sender acknowledges beyond the first gap.

@@ -207,9 +207,9 @@ fn outward(skb: *mut __sk_buff, l3: u32) -> i32 {
     if way.flow == Way::GONE && packet.segment.has(SYN) {
         return begins(packet);
     }
-    let (side, shift) = if way.flow == Way::GONE {
+    let (side, shift, is_broken) = if way.flow == Way::GONE {
         way.last = now().0;
-        (way.side, way.shift)
+        (way.side, way.shift, false)
     } else {
         let Some(pair) = pair_of(way) else { return NEXT };
         let is_upstream = Flow(way.flow).is_upstream();
@@ -219,20 +219,26 @@ fn outward(skb: *mut __sk_buff, l3: u32) -> i32 {
             return NEXT;
         }
         end.devices[0] = skb_ref.ifindex;
-        let shift = pair.wire.clocks[packet.side()].shift;
-        let Some(side) = drive::side_of(&pair.wire.books, events::load(pair), is_upstream) else {
-            messages::silenced(events::slot(pair), is_upstream.into(), packet.segment.len.into());
+        let mut hands = Kernel { skb, packet, pair };
+        let Some(side) = hands.of_socket(is_upstream) else {
+            messages::silenced(events::slot(hands.pair), is_upstream.into(), hands.packet.segment.len.into());
             return DROP;
         };
-        (side, shift)
+        let is_broken = matches!(events::load(hands.pair).phase(), Phase::Broken);
+        (side, hands.pair.wire.clocks[hands.packet.side()].shift, is_broken)
     };
-    if side == Side::default() && shift == 0 {
+    // A response that was broken off must not look like one that ends, and whoever has no room hears of no end.
+    let breaks = is_broken && packet.segment.has(FIN);
+    if side == Side::default() && shift == 0 && !breaks {
         return NEXT;
     }
     if !packet.look() {
         return DROP;
     }
     packet.begin();
+    if breaks {
+        packet.reset();
+    }
     packet.set_numbers(side.outward(packet.segment.seq, packet.segment.ack));
     if let Some((time, echo)) = packet.times() {
         packet.set_times(time.wrapping_add(shift), echo);
@@ -260,6 +266,14 @@ impl Kernel<'_> {
             Outcome::On(on) => self.sent(l3, on),
             Outcome::Drop => self.drop(0),
         }
+    }
+
+    #[inline(never)]
+    fn of_socket(&mut self, is_upstream: bool) -> Option<Side> {
+        let segment = self.packet.segment;
+        let books = &raw const self.pair.wire.books;
+        // SAFETY: nothing that is written is reached by it.
+        drive::of_socket(self, unsafe { &*books }, is_upstream, &segment)
     }
 
     #[inline(always)]

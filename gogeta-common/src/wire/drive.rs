@@ -1,6 +1,6 @@
 //! What is done with each packet of a pair: the rules, and the steps that they ask for.
 
-use super::segment::Segment;
+use super::segment::{FIN, RST, Segment};
 use super::{Act, Carriage, Numbers, Place, Side};
 use crate::guard::Framing;
 use crate::pair::{Phase, Step, Word};
@@ -248,12 +248,26 @@ fn on<H: Hands>(hands: &mut H, books: &mut Books, word: Word, segment: &Segment,
     Outcome::On(On { numbers, open, new, ..PLAIN })
 }
 
-/// How far gogeta's own socket C, or U where `is_upstream`, is behind; none while the pair is carried: then what it
-/// sends is from another time.
+/// How far gogeta's own socket C, or U where `is_upstream`, is behind when it sends that; none while the pair is
+/// carried: then it is from another time. Only if gogeta has gone, and the kernel closes its sockets, that is said.
 #[inline(always)]
-pub fn side_of(books: &Books, word: Word, is_upstream: bool) -> Option<Side> {
-    if matches!(word.phase(), Phase::Idle | Phase::Busy | Phase::Body) {
-        return None;
+pub fn of_socket<H: Hands>(
+    hands: &mut H,
+    books: &Books,
+    is_upstream: bool,
+    segment: &Segment,
+) -> Option<Side> {
+    let mut word = hands.word();
+    let step = match word.phase() {
+        Phase::Idle => Some(Step::Take),
+        Phase::Busy | Phase::Body => Some(Step::Break),
+        _ => None,
+    };
+    if let Some(step) = step {
+        if !segment.has(FIN | RST) {
+            return None;
+        }
+        word = take(hands, word, step)?;
     }
     let (client, upstream) = sides(books, word);
     Some(if is_upstream { upstream } else { client })

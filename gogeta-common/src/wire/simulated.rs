@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::vec::Vec;
 use std::{format, vec};
 
-use super::drive::{Books, Hands, Outcome, of_client, of_upstream, side_of};
-use super::segment::{ACK, Segment};
+use super::drive::{Books, Hands, Outcome, of_client, of_socket, of_upstream};
+use super::segment::{ACK, FIN, Segment};
 use super::{Carriage, Place, Side};
 use crate::guard::Framing;
 use crate::pair::{Phase, Step, Word};
@@ -303,7 +303,8 @@ impl World {
 
     /// A packet of gogeta's own socket.
     fn emit(&mut self, mut packet: Packet, is_upstream: bool) {
-        let Some(side) = side_of(&self.books, self.kernel.word, is_upstream) else { return };
+        let side = of_socket(&mut self.kernel, &self.books, is_upstream, &packet.segment);
+        let Some(side) = side else { return };
         let numbers = side.outward(packet.segment.seq, packet.segment.ack);
         (packet.segment.seq, packet.segment.ack) = (numbers.seq, numbers.ack);
         self.send(packet, if is_upstream { To::Upstream } else { To::Client });
@@ -521,4 +522,29 @@ fn whatever_the_links_do_each_request_is_answered_once_and_byte_for_byte() {
     assert!(carried > 200 * REQUESTS / 4, "{carried} were carried");
     assert!(answered > carried / 2 && answered <= carried, "{answered} of {carried} were answered");
     assert!(wakes > 200, "{wakes} times it went back");
+}
+
+#[test]
+fn what_gogetas_own_sockets_say_while_a_pair_is_carried_is_nothing_but_that_they_are_closed() {
+    let mut world = World::new(7, 0);
+    let request = request('G', 1, 30, 3);
+    world.client.written.extend_from_slice(&request);
+    world.client.ends.push(request.len());
+    world.kernel.word = world.kernel.word.after(Step::Ready).unwrap();
+    world.flush();
+    while world.client.acked < request.len() {
+        world.step();
+    }
+    let (word, books) = (world.kernel.word, world.books);
+    assert!(matches!(word.phase(), Phase::Busy | Phase::Body), "{:?}", word.phase());
+    let say = |flags| Segment { seq: 0, ack: 0, len: 0, flags: ACK | flags };
+    for is_upstream in [false, true] {
+        world.kernel.word = word;
+        assert_eq!(of_socket(&mut world.kernel, &books, is_upstream, &say(0)), None);
+        assert_eq!(world.kernel.word, word);
+        let side = of_socket(&mut world.kernel, &books, is_upstream, &say(FIN)).expect("it goes on");
+        assert_eq!(world.kernel.word.phase(), Phase::Broken);
+        let skipped = if is_upstream { side.sent as usize - BLOCK.len() } else { side.received as usize };
+        assert_eq!(skipped, request.len());
+    }
 }

@@ -1,12 +1,16 @@
 //! The network devices that the wire engine is attached to.
 
 use std::fs;
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use aya::Ebpf;
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, tc};
 use gogeta_common::wire;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::program::Unavailable;
 
@@ -28,8 +32,8 @@ struct Device {
     has_ethernet: bool,
 }
 
-/// Loads the programs and attaches them to all devices that there are.
-pub(super) fn attach(ebpf: &mut Ebpf) -> Result<(), Unavailable> {
+/// Loads the programs and attaches them to all devices that there are. Gives what keeps them there.
+pub(super) fn attach(ebpf: &mut Ebpf) -> Result<Hold, Unavailable> {
     for name in wire::PROGRAMS {
         classifier(ebpf, name)?.load()?;
     }
@@ -46,8 +50,49 @@ pub(super) fn attach(ebpf: &mut Ebpf) -> Result<(), Unavailable> {
         }
     }
     tracing::debug!(devices = ?attached, "the wire engine is attached");
-    if attached.is_empty() { Err(Unavailable::Devices(last)) } else { Ok(()) }
+    if attached.is_empty() {
+        return Err(Unavailable::Devices(last));
+    }
+    Hold::take().map_err(Unavailable::Devices)
 }
+
+/// What keeps the programs at their devices for a moment longer than the process lives.
+///
+/// When a process is killed, the kernel closes its files in an order of its own. A connection of a pair can say that it
+/// is closed in the numbers that its other end knows only as long as the programs are there. So a message in a socket
+/// that nobody reads has the attachments as well: what is in a file's hands is closed behind it (`task_work_run`).
+#[derive(Debug)]
+pub(super) struct Hold {
+    _ends: (UnixStream, UnixStream),
+}
+
+impl Hold {
+    /// Holds all attachments of this process.
+    fn take() -> io::Result<Self> {
+        let mut links = Vec::new();
+        for entry in fs::read_dir("/proc/self/fd")?.flatten() {
+            let is_link = fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == LINK);
+            if let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+                && is_link
+            {
+                // SAFETY: it is an attachment, which stays open: whoever has made it keeps it.
+                links.push(unsafe { BorrowedFd::borrow_raw(number) });
+            }
+        }
+        let ends = UnixStream::pair()?;
+        // A message may have so many (`SCM_MAX_FD`).
+        for links in links.chunks(253) {
+            let mut space = vec![MaybeUninit::uninit(); SendAncillaryMessage::ScmRights(links).size()];
+            let mut rights = SendAncillaryBuffer::new(&mut space);
+            rights.push(SendAncillaryMessage::ScmRights(links));
+            sendmsg(&ends.0, &[IoSlice::new(b"!")], &mut rights, SendFlags::empty())?;
+        }
+        Ok(Self { _ends: ends })
+    }
+}
+
+/// How the kernel calls an attachment.
+const LINK: &str = "anon_inode:bpf_link";
 
 fn attach_both(ebpf: &mut Ebpf, device: &Device) -> Result<(), Unavailable> {
     let [inward, outward] = if device.has_ethernet { wire::ETHERNET } else { wire::BARE };

@@ -14,7 +14,7 @@ use gogeta_common::pair::{Carried, Flow, Wake};
 use gogeta_common::wire::pair::{Tuple, Way};
 use gogeta_common::{DOOR_PROGRAM, PROBE_PROGRAM, shared, sockmap, wire};
 
-use super::devices;
+use super::devices::{self, Hold};
 use super::memory::Pairs;
 use super::messages::{self, Messages};
 
@@ -97,8 +97,9 @@ pub struct Program {
     ways: Mutex<HashMap<MapData, Key, Value>>,
     /// What userspace and kernel share of each pair.
     pub pairs: Pairs,
-    /// Holds the programs, and the one's attachment.
+    /// Holds the programs, and their attachments.
     ebpf: Ebpf,
+    _hold: Option<Hold>,
 }
 
 impl std::fmt::Debug for Program {
@@ -148,14 +149,12 @@ impl Program {
             program.load()?;
             program.attach(sockets.fd())?;
         }
-        if kinds.wire {
-            devices::attach(&mut ebpf)?;
-        }
+        let hold = if kinds.wire { Some(devices::attach(&mut ebpf)?) } else { None };
         let door: &mut SocketFilter =
             ebpf.program_mut(DOOR_PROGRAM).ok_or(Unavailable::Missing(DOOR_PROGRAM))?.try_into()?;
         door.load()?;
         let (sockets, flows, ways) = (Mutex::new(sockets), Mutex::new(flows), Mutex::new(ways));
-        let this = Self { sockets, flows, ways, pairs, ebpf };
+        let this = Self { sockets, flows, ways, pairs, ebpf, _hold: hold };
         Ok((this, Events { ring: events, messages }))
     }
 
