@@ -2,6 +2,7 @@
 
 mod everything;
 mod families;
+mod fields;
 mod outage;
 mod pieces;
 mod talk;

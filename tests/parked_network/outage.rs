@@ -6,7 +6,7 @@ use gogeta::splice::Kind;
 
 use super::talk::{get, web_socket};
 use super::world::World;
-use crate::support::backend::service_at;
+use crate::support::backend::{Seen, service_at};
 use crate::support::gogeta::Gogeta;
 use crate::support::netns::Router;
 use crate::support::parking::{carried, parked, parking_by};
@@ -66,6 +66,10 @@ async fn what_is_lost_comes_once(kind: Kind) {
     let requests = web.requests();
     let lines: HashSet<_> = requests.iter().map(|request| request.line()).collect();
     assert_eq!(lines.len(), requests.len(), "each was sent once");
+    if kind == Kind::Wire {
+        let is_told = |request: &Seen| request.all("x-forwarded-for").len() == 1;
+        assert!(requests.iter().all(is_told), "also of those that were sent again, it is told who asks");
+    }
     get(&mut client, "a.test", "/last", "web").await;
     parked(&gogeta, 1.0).await;
     if kind == Kind::Sockmap {
