@@ -328,7 +328,7 @@ pub struct Options {
     #[arg(long, value_name = "TIME", env = "GOGETA_SPLICE_MAX_AGE", help_heading = "Kernel path")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub splice_max_age: Option<Seconds>,
-    /// So many connections may be parked, 65536 at most; each takes about 3 KB of the kernel's memory [default: 4096]
+    /// So many connections may be parked, 65536 at most; each takes about 4.5 KB of the kernel's memory [default: 4096]
     #[arg(long, value_name = "N", env = "GOGETA_SPLICE_MAX_PAIRS", help_heading = "Kernel path")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub splice_max_pairs: Option<u32>,

@@ -7,7 +7,7 @@ use super::{ConfigError, Seconds};
 use crate::cli::Options;
 use crate::routes::splice::SpliceMode;
 
-/// Pairs that `--splice-max-pairs` may ask for: each takes about 3 KB of the kernel's memory, so these take 200 MB.
+/// Pairs that `--splice-max-pairs` may ask for: each takes about 4.5 KB of the kernel's memory, so these take 300 MB.
 const MOST_PAIRS: u32 = 65_536;
 
 /// Whether and how far the kernel carries parked connections.
