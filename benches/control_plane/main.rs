@@ -7,6 +7,8 @@
 
 mod changes;
 mod load;
+#[path = "../machine.rs"]
+mod machine;
 mod percentiles;
 mod report;
 mod routed;

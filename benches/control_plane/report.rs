@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::machine::machine;
 use crate::percentiles::{Micros, Percentiles};
 
 /// One size of tree.
@@ -156,14 +157,6 @@ impl Results {
 #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52 microseconds")]
 fn ratio(one: Micros, other: Micros) -> f64 {
     one.0 as f64 / other.0 as f64
-}
-
-/// What it ran on.
-fn machine() -> String {
-    let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kernel: String = kernel.trim().split('-').take(1).collect();
-    format!("{cpus} CPUs for everything, Linux {kernel}")
 }
 
 fn etcd() -> String {

@@ -12,6 +12,8 @@ mod ci;
 mod command;
 mod counts;
 mod fuzz;
+#[path = "../../benches/machine.rs"]
+mod machine;
 mod micro;
 mod pypi;
 mod test;

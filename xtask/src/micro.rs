@@ -1,14 +1,15 @@
 //! `cargo xtask bench micro`: what single steps of a request take, in time, and a whole one, in instructions.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::{fs, thread};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::counts::record::{Record, percent, show};
 use crate::counts::{self, scenario};
+use crate::machine::machine;
 use crate::{command, workspace};
 
 /// How often instructions are counted for the page.
@@ -103,7 +104,7 @@ fn markdown(steps: &[Step], counted: &[(&str, Vec<Record>)]) -> String {
     let mut page = String::from("# Steps and instructions, measured\n\n");
     let mut line = |text: std::fmt::Arguments<'_>| writeln!(page, "{text}").expect("text can be written");
     line(format_args!("By `cargo xtask bench micro`, which writes this page; [how](README.md)."));
-    line(format_args!("{}.\n", machine(counted)));
+    line(format_args!("{}.\n", made_on(counted)));
     line(format_args!("## A request in userspace\n"));
     line(format_args!(
         "Instructions, and by how much the highest of {} counts is above the lowest.\n",
@@ -139,7 +140,7 @@ fn json(steps: &[Step], counted: &[(&str, Vec<Record>)]) -> Value {
         })
     });
     json!({
-        "machine": machine(counted),
+        "machine": made_on(counted),
         "requests": counts.collect::<Vec<_>>(),
         "steps": steps.collect::<Vec<_>>(),
     })
@@ -157,17 +158,10 @@ fn spread(rounds: &[Record], name: &str) -> (u64, u64, u64) {
     (at(0), at(counts.len() / 2), at(counts.len().saturating_sub(1)))
 }
 
-/// What it ran on.
-fn machine(counted: &[(&str, Vec<Record>)]) -> String {
-    let cpus = thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let text = |file| fs::read_to_string(file).unwrap_or_default();
-    let kernel = text("/proc/sys/kernel/osrelease");
-    let kernel = kernel.trim().split('-').next().unwrap_or_default().to_owned();
-    let models = text("/proc/cpuinfo");
-    let model = models.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("CPUs of an unknown model", |(_, model)| model.trim());
+/// What it ran on, and what made it.
+fn made_on(counted: &[(&str, Vec<Record>)]) -> String {
     let rustc = counted.iter().flat_map(|(_, rounds)| rounds).next().map_or("", |record| &record.rustc);
-    format!("{cpus} of {model}, Linux {kernel}, rustc {rustc}")
+    format!("{}, rustc {rustc}", machine())
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ mod echo;
 mod hosts;
 mod idle;
 mod load;
+#[path = "../../machine.rs"]
+mod machine;
 mod measure;
 mod plan;
 mod plot;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::contender::{Kind, workers};
+use crate::machine::machine;
 use crate::measure::Measure;
 use crate::plan::{Load, Plan, Scenario};
 
@@ -125,18 +126,6 @@ impl Results {
         }
         text
     }
-}
-
-/// What this ran on, as far as that tells something.
-fn machine() -> String {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let info = read("/proc/cpuinfo");
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    let model = model.map_or("an unknown CPU", |(_, name)| name.trim());
-    let kernel = read("/proc/sys/kernel/osrelease");
-    // Of the release, what tells kernels apart: the rest is a builder's.
-    let kernel = kernel.trim().split('-').next().unwrap_or_default();
-    format!("{} CPUs ({model}), Linux {kernel}", workers())
 }
 
 #[cfg(test)]
