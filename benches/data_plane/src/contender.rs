@@ -146,6 +146,10 @@ impl Setup<'_> {
                 command = Host::Proxy.command(self.gogeta);
                 command.arg("--routes").arg(routes).args(["--listen", &format!("{PROXY}:{port}")]);
                 command.args(["--admin", "off", "--threads", &workers().to_string()]);
+                // All clients are one host, which would get 429s beyond a thousand; and each worker keeps a place free
+                // for who comes next.
+                let most = CONNECTIONS.to_string();
+                command.args(["--max-connections", &most, "--max-connections-per-client", &most]);
                 command.args(["--splice", if kind == Kind::GogetaOff { "off" } else { "sockmap" }]);
                 let access = self.folder.join(format!("{port}.access"));
                 command.arg("--access-log");

@@ -115,6 +115,8 @@ pub(crate) fn raise() -> Result<PathBuf> {
     for host in [Host::Client, Host::Proxy] {
         set(host, "net/ipv4/ip_local_port_range", "1024 65535")?;
         set(host, "net/ipv4/tcp_tw_reuse", "1")?;
+        // Or a connection to the server may have the port of a contender that is yet to start.
+        set(host, "net/ipv4/ip_local_reserved_ports", "8000-8999")?;
     }
     for host in [Host::Proxy, Host::Server] {
         set(host, "net/core/somaxconn", "16384")?;

@@ -97,10 +97,7 @@ fn main() -> ExitCode {
         Task::Idle(options) => options.again("inside-idle").and_then(|line| hosts::enclosed(&line)),
         Task::Redraw { output } => redraw(&output),
         Task::Inside(options) => data_plane(&options),
-        Task::InsideIdle(options) => idle::run(&options.gogeta, options.quick).and_then(|text| {
-            println!("{text}");
-            if options.is_whole() { write(&options.output.join("idle.md"), &text) } else { Ok(()) }
-        }),
+        Task::InsideIdle(options) => idle(&options),
         Task::BareHyper { listen, upstream } => bare::serve(listen, upstream, contender::workers()),
         Task::Echo { listen } => echo::serve(listen),
         Task::Load(args) => load::run(&args).and_then(|outcome| {
@@ -130,6 +127,16 @@ fn data_plane(options: &Options) -> Result<()> {
     if options.is_whole() {
         write(&options.output.join(KEPT), &(serde_json::to_string_pretty(&results)? + "\n"))?;
         draw(&results, &options.output)?;
+    }
+    Ok(())
+}
+
+fn idle(options: &Options) -> Result<()> {
+    let idle = idle::run(&options.gogeta, options.quick, versions())?;
+    println!("{}", idle.markdown());
+    if options.is_whole() {
+        write(&options.output.join("idle.json"), &(serde_json::to_string_pretty(&idle)? + "\n"))?;
+        write(&options.output.join("idle.md"), &idle.markdown())?;
     }
     Ok(())
 }
