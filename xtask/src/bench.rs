@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// Of the data plane, only rows with this in their title; writes no results
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// With `micro`: only count instructions, and keep the counts for `cargo xtask ci` to compare with
+    /// With `micro`: only count instructions and allocations, and keep the counts for `cargo xtask ci` to compare with
     #[arg(long, conflicts_with = "quick")]
     update: bool,
 }
@@ -29,7 +29,7 @@ enum What {
     ControlPlane,
     /// Memory of connections that do nothing
     Idle,
-    /// Single steps of a request, and the instructions that a whole one takes
+    /// Single steps of a request, and the instructions and allocations that a whole one takes
     Micro,
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::counts::record::{Record, percent, show};
+use crate::counts::record::{Record, Unit, percent, show};
 use crate::counts::{self, scenario};
 use crate::machine::machine;
 use crate::{command, workspace};
@@ -31,16 +31,16 @@ struct Step {
 pub(crate) fn run(is_quick: bool) -> Result<()> {
     let steps = steps(is_quick)?;
     if is_quick {
-        let counted = counts::count(&counts::build(counts::PROFILE)?)?;
-        println!("\n{}", markdown(&steps, &[(counts::PROFILE, vec![counted])]));
+        println!("\n{}", markdown(&steps, &[(counts::PROFILE, vec![counts::count()?])]));
         return Ok(());
     }
-    let mut counted = Vec::new();
-    for profile in ["release", counts::PROFILE] {
-        let binary = counts::build(profile)?;
-        let rounds = (0..ROUNDS).map(|_| counts::count(&binary)).collect::<Result<Vec<_>>>()?;
-        counted.push((profile, rounds));
-    }
+    let release = counts::build("release")?;
+    let rounds =
+        |count: &dyn Fn() -> Result<Record>| (0..ROUNDS).map(|_| count()).collect::<Result<Vec<_>>>();
+    let counted = [
+        ("release", rounds(&|| counts::instructions(&release))?),
+        (counts::PROFILE, rounds(&counts::count)?),
+    ];
     let page = markdown(&steps, &counted);
     println!("\n{page}");
     let folder = workspace::root().join("docs/benchmarks");
@@ -115,10 +115,18 @@ fn markdown(steps: &[Step], counted: &[(&str, Vec<Record>)]) -> String {
     line(format_args!("| --- |{}", profiles(|_| " --- | --- |".to_owned())));
     for scenario in scenario::ALL {
         let cells = counted.iter().map(|(_, rounds)| {
-            let (low, median, high) = spread(rounds, scenario.name);
+            let (low, median, high) = spread(rounds, Unit::Instructions, scenario.name);
             format!(" {} | {:.2} % |", show(median, ','), percent(low, high))
         });
         line(format_args!("| {} |{}", scenario.what, cells.collect::<String>()));
+    }
+    line(format_args!("\nAllocations, with `--profile {}`.\n", counts::PROFILE));
+    line(format_args!("| request | allocations | bytes |\n| --- | --- | --- |"));
+    for scenario in scenario::ALL {
+        let rounds = counted.last().map_or(&[][..], |(_, rounds)| rounds);
+        let cell = |unit| show(spread(rounds, unit, scenario.name).1, ',');
+        let (allocations, bytes) = (cell(Unit::Allocations), cell(Unit::Bytes));
+        line(format_args!("| {} | {allocations} | {bytes} |", scenario.what));
     }
     line(format_args!("\n## Single steps\n"));
     line(format_args!("Nanoseconds a call: the median, and its 95 % confidence interval.\n"));
@@ -135,8 +143,15 @@ fn json(steps: &[Step], counted: &[(&str, Vec<Record>)]) -> Value {
     });
     let counts = counted.iter().flat_map(|(profile, rounds)| {
         scenario::ALL.iter().map(move |scenario| {
-            let counts: Vec<_> = rounds.iter().filter_map(|round| round.count(scenario.name)).collect();
-            json!({ "request": scenario.name, "profile": profile, "instructions": counts })
+            let mut value = json!({ "request": scenario.name, "profile": profile });
+            for unit in Unit::ALL {
+                let counts: Vec<_> =
+                    rounds.iter().filter_map(|round| round.count(unit, scenario.name)).collect();
+                if !counts.is_empty() {
+                    value[unit.name()] = json!(counts);
+                }
+            }
+            value
         })
     });
     json!({
@@ -150,9 +165,9 @@ fn rounds(counted: &[(&str, Vec<Record>)]) -> usize {
     counted.first().map_or(0, |(_, rounds)| rounds.len())
 }
 
-/// The lowest, the middle and the highest count of a scenario.
-fn spread(rounds: &[Record], name: &str) -> (u64, u64, u64) {
-    let mut counts: Vec<_> = rounds.iter().filter_map(|round| round.count(name)).collect();
+/// The lowest, the middle and the highest of a scenario's counts.
+fn spread(rounds: &[Record], unit: Unit, name: &str) -> (u64, u64, u64) {
+    let mut counts: Vec<_> = rounds.iter().filter_map(|round| round.count(unit, name)).collect();
     counts.sort_unstable();
     let at = |at: usize| counts.get(at).copied().unwrap_or(0);
     (at(0), at(counts.len() / 2), at(counts.len().saturating_sub(1)))
@@ -180,9 +195,9 @@ mod tests {
         let round = |count| Record {
             rustc: String::new(),
             host: String::new(),
-            counts: vec![("get".to_owned(), count)],
+            counts: vec![(Unit::Bytes, "get".to_owned(), count)],
         };
-        assert_eq!(spread(&[round(7), round(5), round(6)], "get"), (5, 6, 7));
-        assert_eq!(spread(&[], "get"), (0, 0, 0));
+        assert_eq!(spread(&[round(7), round(5), round(6)], Unit::Bytes, "get"), (5, 6, 7));
+        assert_eq!(spread(&[], Unit::Bytes, "get"), (0, 0, 0));
     }
 }

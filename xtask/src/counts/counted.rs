@@ -1,4 +1,4 @@
-//! A gogeta under valgrind, which counts the instructions that it executes, all threads together.
+//! A gogeta whose instructions or allocations are counted, those of all threads together.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -14,8 +14,18 @@ use super::scenario::{HOST, Scenario};
 /// Longer than anything takes, under valgrind and beside other work.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
+/// What is counted, and so who counts.
+#[derive(Clone, Copy)]
+pub(crate) enum Meter {
+    /// valgrind's callgrind does, and gogeta runs in it.
+    Instructions,
+    /// gogeta-counting does, whose allocator counts.
+    Allocations,
+}
+
 /// One that runs; killed on drop.
 pub(crate) struct Counted {
+    meter: Meter,
     /// Where it takes requests.
     pub(crate) proxy: SocketAddr,
     child: Child,
@@ -25,8 +35,8 @@ pub(crate) struct Counted {
 
 /// What one did.
 pub(crate) struct Run {
-    /// Instructions that it has executed, from its start to its end.
-    pub(crate) instructions: i64,
+    /// From its start to its end: instructions, or allocations and their bytes.
+    pub(crate) counts: Vec<i64>,
     /// For how long it was up, in milliseconds.
     pub(crate) millis: i64,
 }
@@ -37,7 +47,13 @@ impl Counted {
     ///
     /// # Errors
     /// When it does not come up.
-    pub(crate) fn start(binary: &Path, folder: &Path, scenario: &Scenario, backend: u16) -> Result<Self> {
+    pub(crate) fn start(
+        meter: Meter,
+        binary: &Path,
+        folder: &Path,
+        scenario: &Scenario,
+        backend: u16,
+    ) -> Result<Self> {
         if folder.exists() {
             fs::remove_dir_all(folder)?;
         }
@@ -47,21 +63,21 @@ impl Counted {
              [services.a.1]\nlocation = {{ host = \"127.0.0.1\", port = {backend} }}\n"
         );
         fs::write(folder.join("routes.toml"), routes)?;
-        let mut valgrind = Command::new("valgrind");
-        valgrind.args(["--tool=callgrind", "--callgrind-out-file=callgrind.out", "--log-file=valgrind.log"]);
-        valgrind.arg(binary).args(["--routes=routes.toml", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"]);
-        valgrind.args(["--threads=1", "--splice=off", "--log-format=json"]);
-        valgrind.arg(format!("--access-log={}", if scenario.logs { "access.log" } else { "off" }));
+        let mut command = match meter {
+            Meter::Instructions => valgrind(binary),
+            Meter::Allocations => Command::new(binary),
+        };
+        command.args(["--routes=routes.toml", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0"]);
+        command.args(["--threads=1", "--splice=off", "--log-format=json"]);
+        command.arg(format!("--access-log={}", if scenario.logs { "access.log" } else { "off" }));
         for (name, _) in env::vars_os().filter(|(name, _)| is_gogetas(name)) {
-            valgrind.env_remove(name);
+            command.env_remove(name);
         }
-        valgrind
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stderr(fs::File::create(folder.join("gogeta.log"))?);
-        let child = valgrind.spawn().context("cannot start valgrind")?;
+        command.current_dir(folder).stdin(Stdio::null()).stderr(fs::File::create(folder.join("gogeta.log"))?);
+        let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut counted = Self { proxy: nowhere, child, folder: folder.to_owned(), up_since: Instant::now() };
+        let mut counted =
+            Self { meter, proxy: nowhere, child, folder: folder.to_owned(), up_since: Instant::now() };
         counted.proxy = counted.up()?;
         counted.fall_asleep()?;
         counted.up_since = Instant::now();
@@ -83,7 +99,7 @@ impl Counted {
                     .context("no address");
             }
             if self.child.try_wait()?.is_some() || begun.elapsed() > DEADLINE {
-                bail!("gogeta does not come up under valgrind:\n{log}{}", self.valgrinds_log());
+                bail!("gogeta does not come up:\n{log}{}", self.valgrinds_log());
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -118,7 +134,7 @@ impl Counted {
     /// Ends it; gives what it has done.
     ///
     /// # Errors
-    /// When it does not end well, or valgrind has not counted.
+    /// When it does not end well, or nothing was counted.
     pub(crate) fn end(mut self) -> Result<Run> {
         let millis = i64::try_from(self.up_since.elapsed().as_millis())?;
         let id = self.child.id().to_string();
@@ -132,9 +148,12 @@ impl Counted {
             thread::sleep(Duration::from_millis(10));
         };
         ensure!(status.success(), "gogeta did not end well: {status}\n{}", self.valgrinds_log());
-        let counts = fs::read_to_string(self.folder.join("callgrind.out"))?;
-        let instructions = total(&counts).context("valgrind has not counted")?;
-        Ok(Run { instructions, millis })
+        let read = |file| fs::read_to_string(self.folder.join(file)).with_context(|| format!("no {file}"));
+        let counts = match self.meter {
+            Meter::Instructions => total(&read("callgrind.out")?),
+            Meter::Allocations => numbers(&read("allocations")?),
+        };
+        Ok(Run { counts: counts.context("nothing was counted")?, millis })
     }
 
     fn valgrinds_log(&self) -> String {
@@ -150,14 +169,26 @@ impl Drop for Counted {
     }
 }
 
+fn valgrind(binary: &Path) -> Command {
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=callgrind.out", "--log-file=valgrind.log"]);
+    valgrind.arg(binary);
+    valgrind
+}
+
 /// Whether a variable is an option of gogeta's.
 fn is_gogetas(name: &OsStr) -> bool {
     name.to_string_lossy().starts_with("GOGETA_")
 }
 
 /// The sum in callgrind's output.
-fn total(counts: &str) -> Option<i64> {
-    counts.lines().find_map(|line| line.strip_prefix("totals: "))?.trim().parse().ok()
+fn total(counts: &str) -> Option<Vec<i64>> {
+    numbers(counts.lines().find_map(|line| line.strip_prefix("totals: "))?)
+}
+
+/// What the allocator has counted.
+fn numbers(text: &str) -> Option<Vec<i64>> {
+    text.split_whitespace().map(|number| number.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -166,7 +197,13 @@ mod tests {
 
     #[test]
     fn the_total_is_read_from_what_callgrind_writes() {
-        assert_eq!(total("events: Ir\nfn=(0) main\n1 7\n\ntotals: 74456976\n"), Some(74_456_976));
+        assert_eq!(total("events: Ir\nfn=(0) main\n1 7\n\ntotals: 74456976\n"), Some(vec![74_456_976]));
         assert_eq!(total("events: Ir\n"), None);
+    }
+
+    #[test]
+    fn allocations_and_bytes_are_read() {
+        assert_eq!(numbers("17 4096\n"), Some(vec![17, 4096]));
+        assert_eq!(numbers("many\n"), None);
     }
 }

@@ -1,8 +1,9 @@
-//! How many instructions a request takes in gogeta: a number that does not depend on how busy the machine is.
+//! How many instructions and allocations a request takes in gogeta: numbers that do not depend on how busy the machine
+//! is.
 //!
 //! gogeta serves so many requests under valgrind, and twice as many; what that differs by is theirs, but for what
 //! gogeta does every now and then while there is nothing to do. That is counted, too, and subtracted by the time that
-//! passed, or a busy machine would make requests dearer.
+//! passed, or a busy machine would make requests dearer. Then the same without valgrind, over an allocator that counts.
 
 mod counted;
 mod exchange;
@@ -18,9 +19,9 @@ use std::{env, fs, thread};
 use anyhow::{Context as _, Result, bail};
 
 use crate::{command, tools, workspace};
-use counted::{Counted, Run};
+use counted::{Counted, Meter, Run};
 use exchange::exchange;
-use record::{FILE, Record};
+use record::{FILE, Record, Unit};
 use scenario::Scenario;
 
 /// Requests that are counted, beyond as many that are not.
@@ -40,7 +41,7 @@ pub(crate) fn check() -> Result<()> {
     if let Some(instruction) = tools::provide(&[tools::named("valgrind")], true)? {
         bail!("what counts instructions is missing: {instruction}");
     }
-    let now = count(&build(PROFILE)?)?;
+    let now = count()?;
     let file = workspace::root().join(FILE);
     let before = Record::parse(&fs::read_to_string(file).with_context(|| format!("cannot read {FILE}"))?)?;
     if !before.is_of_the_host_of(&now) {
@@ -55,7 +56,7 @@ pub(crate) fn check() -> Result<()> {
         return Ok(());
     }
     bail!(
-        "requests take more instructions than they did:\n  {}\nif that is worth it, or the record is old: \
+        "requests take more than they did:\n  {}\nif that is worth it, or the record is old: \
          `cargo xtask bench micro --update`, and commit {FILE}",
         outcome.failures.join("\n  ")
     )
@@ -66,7 +67,7 @@ pub(crate) fn check() -> Result<()> {
 /// # Errors
 /// When nothing can be counted, or the record not be written.
 pub(crate) fn update() -> Result<()> {
-    let now = count(&build(PROFILE)?)?;
+    let now = count()?;
     let text = now.render();
     fs::write(workspace::root().join(FILE), &text).with_context(|| format!("cannot write {FILE}"))?;
     println!("written to {FILE}");
@@ -81,53 +82,83 @@ pub(crate) fn build(profile: &str) -> Result<PathBuf> {
     Ok(workspace::build(profile, &["gogeta"])?.join("gogeta"))
 }
 
-/// Counts each scenario with this binary, and tells what it finds.
+/// Counts what each scenario takes of a gogeta that is built for it, and tells what it finds.
+///
+/// # Errors
+/// When gogeta cannot be built, valgrind is not here, or gogeta does not answer as it should.
+pub(crate) fn count() -> Result<Record> {
+    let folder = workspace::build(PROFILE, &["gogeta", "gogeta-counting"])?;
+    let mut record = instructions(&folder.join("gogeta"))?;
+    let counting = folder.join("gogeta-counting");
+    println!("allocations and bytes per request, of {}:", counting.display());
+    for scenario in scenario::ALL {
+        let counts = one(Meter::Allocations, &counting, scenario, 0)
+            .with_context(|| format!("cannot count the allocations of {}", scenario.name))?;
+        let shown: String = counts.iter().map(|count| format!("{:>10}", record::show(*count, ','))).collect();
+        println!("{:<12}{shown}  {}", scenario.name, scenario.what);
+        let named = [Unit::Allocations, Unit::Bytes].into_iter().zip(counts);
+        record.counts.extend(named.map(|(unit, count)| (unit, scenario.name.to_owned(), count)));
+    }
+    Ok(record)
+}
+
+/// Counts the instructions of each scenario with this binary, and tells what it finds.
 ///
 /// # Errors
 /// When valgrind is not here, or gogeta does not answer as it should.
-pub(crate) fn count(binary: &Path) -> Result<Record> {
+pub(crate) fn instructions(binary: &Path) -> Result<Record> {
     let (rustc, host) = compiler()?;
     let mut counts = Vec::new();
     println!("instructions per request, of {}:", binary.display());
     let quiet = quiet(binary).context("cannot count what gogeta does by itself")?;
     for scenario in scenario::ALL {
-        let count =
-            one(binary, scenario, quiet).with_context(|| format!("cannot count {}", scenario.name))?;
+        let count = one(Meter::Instructions, binary, scenario, quiet)
+            .with_context(|| format!("cannot count {}", scenario.name))?;
+        let count = *count.first().context("valgrind has not counted")?;
         println!("{:<12}{:>10}  {}", scenario.name, record::show(count, ','), scenario.what);
-        counts.push((scenario.name.to_owned(), count));
+        counts.push((Unit::Instructions, scenario.name.to_owned(), count));
     }
     println!("{:<12}{:>10}  in a second with nothing to do, not in the others", "", quiet);
     Ok(Record { rustc, host, counts })
 }
 
-/// Instructions that one request takes, where gogeta executes `quiet` in a second by itself.
-fn one(binary: &Path, scenario: &Scenario, quiet: i64) -> Result<u64> {
-    let once = serve(binary, scenario, |gogeta, backend| exchange(gogeta, backend, scenario, REQUESTS))?;
-    let twice = serve(binary, scenario, |gogeta, backend| exchange(gogeta, backend, scenario, 2 * REQUESTS))?;
+/// What one request takes, where gogeta takes `quiet` in a second by itself.
+fn one(meter: Meter, binary: &Path, scenario: &Scenario, quiet: i64) -> Result<Vec<u64>> {
+    let ask = |times| {
+        serve(meter, binary, scenario, move |gogeta, backend| exchange(gogeta, backend, scenario, times))
+    };
+    let (once, twice) = (ask(REQUESTS)?, ask(2 * REQUESTS)?);
     let others = (twice.millis - once.millis) * quiet / 1000;
-    let more = twice.instructions - once.instructions - others;
-    u64::try_from((more + REQUESTS / 2) / REQUESTS).context("twice the requests took less")
+    let each = once.counts.iter().zip(&twice.counts).map(|(once, twice)| {
+        u64::try_from((twice - once - others + REQUESTS / 2) / REQUESTS)
+            .context("twice the requests took less")
+    });
+    each.collect()
 }
 
 /// Instructions that gogeta executes in a second with nothing to do.
 fn quiet(binary: &Path) -> Result<i64> {
-    let scenario = &scenario::ALL[0];
-    let short = serve(binary, scenario, |_, _| Ok(()))?;
-    let long = serve(binary, scenario, |_, _| {
+    let serve = |asked: fn() -> Result<()>| {
+        serve(Meter::Instructions, binary, &scenario::ALL[0], move |_, _| asked())
+    };
+    let short = serve(|| Ok(()))?;
+    let long = serve(|| {
         thread::sleep(QUIET);
         Ok(())
     })?;
-    Ok((long.instructions - short.instructions) * 1000 / (long.millis - short.millis).max(1))
+    let instructions = |run: &Run| run.counts.first().copied().unwrap_or_default();
+    Ok((instructions(&long) - instructions(&short)) * 1000 / (long.millis - short.millis).max(1))
 }
 
 fn serve(
+    meter: Meter,
     binary: &Path,
     scenario: &Scenario,
     asked: impl FnOnce(&Counted, &TcpListener) -> Result<()>,
 ) -> Result<Run> {
-    let folder = workspace::target().join("instructions").join(scenario.name);
+    let folder = workspace::target().join("counts-of").join(scenario.name);
     let backend = TcpListener::bind("127.0.0.1:0")?;
-    let gogeta = Counted::start(binary, &folder, scenario, backend.local_addr()?.port())?;
+    let gogeta = Counted::start(meter, binary, &folder, scenario, backend.local_addr()?.port())?;
     asked(&gogeta, &backend)?;
     gogeta.end()
 }

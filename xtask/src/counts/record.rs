@@ -5,12 +5,34 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result, bail};
 
 /// Where they are kept, seen from the repository's root.
-pub(crate) const FILE: &str = "benches/micro/instructions.toml";
+pub(crate) const FILE: &str = "benches/micro/counts.toml";
 
 /// A change is told of when it is more than so many percent.
 const NOTABLE: f64 = 5.0;
 /// And fails, where another compiler counted: its code may be other code by a few percent.
 const NOTABLE_OF_ANOTHER_COMPILER: f64 = 10.0;
+
+/// What is counted of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Instructions,
+    Allocations,
+    /// That are allocated.
+    Bytes,
+}
+
+impl Unit {
+    pub(crate) const ALL: [Self; 3] = [Self::Instructions, Self::Allocations, Self::Bytes];
+
+    /// In the record and for people.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Instructions => "instructions",
+            Self::Allocations => "allocations",
+            Self::Bytes => "bytes",
+        }
+    }
+}
 
 /// Counts, and who made the code that was counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +41,8 @@ pub(crate) struct Record {
     pub(crate) rustc: String,
     /// The triple of the machine.
     pub(crate) host: String,
-    /// Instructions per request, by the scenario's name.
-    pub(crate) counts: Vec<(String, u64)>,
+    /// Per request, by the scenario's name.
+    pub(crate) counts: Vec<(Unit, String, u64)>,
 }
 
 /// What a comparison came to.
@@ -39,14 +61,20 @@ impl Record {
     /// When a line is something else.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut record = Self { rustc: String::new(), host: String::new(), counts: Vec::new() };
-        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with(['#', '['])) {
+        let mut unit = None;
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            if let Some(section) = line.strip_prefix('[') {
+                unit = Unit::ALL.into_iter().find(|unit| section.strip_suffix(']') == Some(unit.name()));
+                continue;
+            }
             let (name, value) = line.split_once(" = ").with_context(|| format!("{FILE}: `{line}`"))?;
             match name {
                 "rustc" => record.rustc = value.trim_matches('"').to_owned(),
                 "host" => record.host = value.trim_matches('"').to_owned(),
-                _ => record
-                    .counts
-                    .push((name.to_owned(), parse(value).with_context(|| format!("{FILE}: `{line}`"))?)),
+                _ => {
+                    let count = unit.and_then(|unit| Some((unit, name.to_owned(), parse(value)?)));
+                    record.counts.push(count.with_context(|| format!("{FILE}: `{line}`"))?);
+                }
             }
         }
         if record.rustc.is_empty() || record.host.is_empty() {
@@ -58,13 +86,16 @@ impl Record {
     /// The file's text.
     pub(crate) fn render(&self) -> String {
         let mut text = format!(
-            "# Instructions that a request takes in userspace, built with `--profile counts`, as valgrind counts them.\n\
-             # `cargo xtask ci` compares; `cargo xtask bench micro --update` counts anew.\n\
-             rustc = \"{}\"\nhost = \"{}\"\n\n[instructions]\n",
+            "# What a request takes in userspace, built with `--profile counts`: instructions, as valgrind counts them, \
+             and\n# allocations and their bytes. `cargo xtask ci` compares; `cargo xtask bench micro --update` counts anew.\n\
+             rustc = \"{}\"\nhost = \"{}\"\n",
             self.rustc, self.host
         );
-        for (name, count) in &self.counts {
-            writeln!(text, "{name} = {}", show(*count, '_')).expect("text can be written");
+        for unit in Unit::ALL {
+            writeln!(text, "\n[{}]", unit.name()).expect("text can be written");
+            for (_, name, count) in self.counts.iter().filter(|(of, ..)| *of == unit) {
+                writeln!(text, "{name} = {}", show(*count, '_')).expect("text can be written");
+            }
         }
         text
     }
@@ -85,14 +116,15 @@ impl Record {
                 self.rustc, now.rustc
             ));
         }
-        for (name, count) in &now.counts {
-            let Some(before) = self.count(name) else {
-                outcome.failures.push(format!("{name}: not in the record, {} now", show(*count, ',')));
+        for (unit, name, count) in &now.counts {
+            let what = unit.name();
+            let Some(before) = self.count(*unit, name) else {
+                outcome.failures.push(format!("{name}: not in the record, {} {what} now", show(*count, ',')));
                 continue;
             };
             let percent = percent(before, *count);
             let text = format!(
-                "{name}: {} instructions a request before, {} now ({percent:+.1} %)",
+                "{name}: {} {what} a request before, {} now ({percent:+.1} %)",
                 show(before, ','),
                 show(*count, ',')
             );
@@ -102,16 +134,16 @@ impl Record {
                 outcome.notes.push(text);
             }
         }
-        let gone = self.counts.iter().filter(|(name, _)| now.count(name).is_none());
-        outcome
-            .failures
-            .extend(gone.map(|(name, _)| format!("{name}: in the record, and not counted any more")));
+        let gone = self.counts.iter().filter(|(unit, name, _)| now.count(*unit, name).is_none());
+        outcome.failures.extend(gone.map(|(unit, name, _)| {
+            format!("{name}: its {} are in the record, and not counted any more", unit.name())
+        }));
         outcome
     }
 
     /// The count of that scenario.
-    pub(crate) fn count(&self, name: &str) -> Option<u64> {
-        self.counts.iter().find(|(known, _)| known == name).map(|(_, count)| *count)
+    pub(crate) fn count(&self, unit: Unit, name: &str) -> Option<u64> {
+        self.counts.iter().find(|(of, known, _)| *of == unit && known == name).map(|(.., count)| *count)
     }
 }
 
@@ -121,8 +153,8 @@ pub(crate) fn percent(before: u64, now: u64) -> f64 {
     (now as f64 / before as f64 - 1.0) * 100.0
 }
 
-fn parse(value: &str) -> Result<u64> {
-    Ok(value.replace('_', "").parse()?)
+fn parse(value: &str) -> Option<u64> {
+    value.replace('_', "").parse().ok()
 }
 
 /// A number in groups of three digits.
@@ -143,17 +175,20 @@ mod tests {
     use super::*;
 
     fn record(rustc: &str, counts: &[(&str, u64)]) -> Record {
-        let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let counts =
+            counts.iter().map(|(name, count)| (Unit::Instructions, (*name).to_owned(), *count)).collect();
         Record { rustc: rustc.to_owned(), host: "x86_64-unknown-linux-gnu".to_owned(), counts }
     }
 
     #[test]
     fn what_is_written_is_read_again() {
-        let record = record("1.95.0", &[("get", 31_234), ("page", 999), ("large", 1_234_567)]);
+        let mut record = record("1.95.0", &[("get", 31_234), ("page", 999), ("large", 1_234_567)]);
+        record.counts.push((Unit::Allocations, "get".to_owned(), 12));
         assert!(record.render().contains("\nlarge = 1_234_567\n"), "{}", record.render());
         assert_eq!(Record::parse(&record.render()).unwrap(), record);
         assert!(Record::parse("get = 1\n").is_err(), "by which compiler?");
-        assert!(Record::parse("rustc = \"1\"\nhost = \"h\"\nget = many\n").is_err());
+        assert!(Record::parse("rustc = \"1\"\nhost = \"h\"\nget = 1\n").is_err(), "one what?");
+        assert!(Record::parse("rustc = \"1\"\nhost = \"h\"\n[bytes]\nget = many\n").is_err());
     }
 
     #[test]
