@@ -6,18 +6,14 @@ use serde_json::Value;
 use crate::support::backend::{Backend, Peer, refusing, service, uri};
 use crate::support::client::{Client, Reply, get};
 use crate::support::gogeta::Gogeta;
+use crate::support::tunnel::{self, reverse};
 use crate::support::wait::until;
 
 /// A backend that speaks no HTTP: it sends back what comes, and ends when that ends.
 async fn echo(name: &'static str) -> Backend {
     Backend::scripted(move |mut peer: Peer| async move {
         if peer.send(name).await.is_ok() {
-            while let Some(bytes) = peer.some().await {
-                peer.note(bytes.len());
-                if peer.send(bytes).await.is_err() {
-                    break;
-                }
-            }
+            tunnel::echo(peer).await;
         }
     })
     .await
@@ -108,15 +104,7 @@ async fn what_the_client_sends_ahead_is_the_tunnels_first() {
 #[tokio::test]
 async fn each_side_may_end_its_half() {
     // The client first: all of what it has said comes back.
-    let backend = Backend::scripted(|mut peer: Peer| async move {
-        let mut all = Vec::new();
-        while let Some(bytes) = peer.some().await {
-            all.extend(bytes);
-        }
-        all.reverse();
-        peer.send(all).await.expect("to send");
-    })
-    .await;
+    let backend = Backend::scripted(reverse).await;
     let gogeta = Gogeta::routes(&service("a.test", &[backend.port])).args(["--connect", "*:*"]).start().await;
     let mut client = open(&gogeta, "a.test:1").await;
     client.send("abc").await;

@@ -1,6 +1,6 @@
 //! Parked tunnels: the kernel carries them, and nobody can tell.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,6 +12,7 @@ use super::support::backend::{Backend, Peer, service};
 use super::support::client::Client;
 use super::support::gogeta::Gogeta;
 use super::support::parking::{carried_bytes, parked, parking_with};
+use super::support::tunnel::{echo, reverse, web_socket};
 use super::support::wait::{DEADLINE, until};
 
 /// A gogeta that parks tunnels to this backend, by CONNECT.
@@ -27,16 +28,6 @@ async fn open(gogeta: &Gogeta) -> Client {
     assert_eq!(client.head().await.expect("a head").status, 200);
     parked(gogeta, 1.0).await;
     client
-}
-
-/// Sends back what comes.
-async fn echo(mut peer: Peer) {
-    while let Some(bytes) = peer.some().await {
-        peer.note(bytes.len());
-        if peer.send(bytes).await.is_err() {
-            break;
-        }
-    }
 }
 
 fn pattern(count: usize) -> Vec<u8> {
@@ -65,18 +56,9 @@ async fn bytes_pass_both_ways_as_they_are() {
 
 #[tokio::test]
 async fn web_socket_messages_pass() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    let backend = std::thread::spawn(move || {
-        let (stream, _) = listener.accept().expect("a connection");
-        let mut socket = tungstenite::accept(stream).expect("a WebSocket");
-        while let Ok(message) = socket.read() {
-            if message.is_text() || message.is_binary() {
-                socket.send(message).expect("to send");
-            }
-        }
-    });
-    let Some(gogeta) = parking_with(Gogeta::routes(&service("a.test", &[port]))).await else { return };
+    let Some(gogeta) = parking_with(Gogeta::routes(&service("a.test", &[web_socket().port()]))).await else {
+        return;
+    };
     let proxy = gogeta.proxy;
     let (go, gone) = std::sync::mpsc::channel();
     let client = tokio::task::spawn_blocking(move || {
@@ -98,7 +80,6 @@ async fn web_socket_messages_pass() {
     parked(&gogeta, 1.0).await;
     go.send(()).expect("it waits");
     client.await.expect("the client");
-    backend.join().expect("the backend");
     assert!(carried_bytes(&gogeta).await > 0.0);
     parked(&gogeta, 0.0).await;
 }
@@ -170,15 +151,7 @@ async fn stands(sent: impl Fn() -> u64) {
 
 #[tokio::test]
 async fn each_side_may_end_its_half() {
-    let backend = Backend::scripted(|mut peer: Peer| async move {
-        let mut all = Vec::new();
-        while let Some(bytes) = peer.some().await {
-            all.extend(bytes);
-        }
-        all.reverse();
-        peer.send(all).await.expect("to send");
-    })
-    .await;
+    let backend = Backend::scripted(reverse).await;
     let Some(gogeta) = parking(&backend, &[]).await else { return };
     let mut client = open(&gogeta).await;
     client.send("abc").await;

@@ -1,6 +1,6 @@
 //! After a 101 that was asked for, and only then, a connection is a tunnel.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use crate::support::backend::{Backend, Peer, ok, service};
 use crate::support::client::Client;
 use crate::support::gogeta::Gogeta;
+use crate::support::tunnel::{echo, web_socket};
 use crate::support::wait::DEADLINE;
 
 const ASK: &str =
@@ -42,29 +43,9 @@ async fn open(gogeta: &Gogeta) -> Client {
     client
 }
 
-/// Sends back what comes.
-async fn echo(mut peer: Peer) {
-    while let Some(bytes) = peer.some().await {
-        if peer.send(bytes).await.is_err() {
-            break;
-        }
-    }
-}
-
 #[tokio::test]
 async fn web_socket_messages_of_all_kinds_pass() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    let backend = std::thread::spawn(move || {
-        let (stream, _) = listener.accept().expect("a connection");
-        let mut socket = tungstenite::accept(stream).expect("a WebSocket");
-        while let Ok(message) = socket.read() {
-            if message.is_text() || message.is_binary() {
-                socket.send(message).expect("to send");
-            }
-        }
-    });
-    let gogeta = Gogeta::routes(&service("a.test", &[port])).start().await;
+    let gogeta = Gogeta::routes(&service("a.test", &[web_socket().port()])).start().await;
     let proxy = gogeta.proxy;
     let client = move || {
         let stream = TcpStream::connect(proxy).expect("a connection");
@@ -83,7 +64,6 @@ async fn web_socket_messages_of_all_kinds_pass() {
         assert!(matches!(socket.read(), Err(tungstenite::Error::ConnectionClosed)));
     };
     tokio::task::spawn_blocking(client).await.expect("the client");
-    backend.join().expect("the backend");
 }
 
 #[tokio::test]

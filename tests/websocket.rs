@@ -1,42 +1,21 @@
 //! Autobahn's cases for WebSocket servers: each ends through gogeta as it ends without.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::process::Command;
-use tokio_tungstenite::tungstenite;
 
 use crate::support::backend::service;
 use crate::support::etcd::skip;
 use crate::support::gogeta::Gogeta;
+use crate::support::tunnel::web_socket;
 
 /// Where `cargo xtask test` puts the suite.
 const KOSOKU: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/kosoku/bin/kosoku");
-
-/// A WebSocket server that sends back what it gets; each client has a thread.
-fn echo() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || {
-                let Ok(mut socket) = tungstenite::accept(stream) else { return };
-                // What breaks the rules ends in an error, behind the close that answers it.
-                while let Ok(message) = socket.read() {
-                    let echoed = !(message.is_text() || message.is_binary()) || socket.send(message).is_ok();
-                    if !echoed {
-                        break;
-                    }
-                }
-            });
-        }
-    });
-    address
-}
 
 /// What the suite says of the server: for each case, of its behaviour and of how it closed.
 async fn verdicts(server: SocketAddr) -> BTreeMap<String, [String; 3]> {
@@ -69,7 +48,7 @@ async fn each_case_ends_as_it_does_without_gogeta() {
     if !Path::new(KOSOKU).is_file() {
         return skip("kosoku is not installed; cargo xtask test does it");
     }
-    let server = echo();
+    let server = web_socket();
     let gogeta = Gogeta::routes(&service("127.0.0.1", &[server.port()])).start().await;
     let direct = verdicts(server).await;
     let through = verdicts(gogeta.proxy).await;

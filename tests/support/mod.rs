@@ -13,4 +13,5 @@ pub(crate) mod random;
 pub(crate) mod strace;
 pub(crate) mod stuff;
 pub(crate) mod truth;
+pub(crate) mod tunnel;
 pub(crate) mod wait;
