@@ -9,9 +9,9 @@ use crate::wrk::Asked;
 
 const STYLE: &str = "<style>text{font:13px system-ui,sans-serif;fill:#24292f}.title{font-size:16px;font-weight:600}\
      .head{font-weight:600}.note,.value{fill:#57606a;font-size:12px}.bar{fill:#8c959f}.ours{fill:#0969da}\
-     .limit{fill:#d0d7de}.spread,.grid{stroke:#57606a;stroke-width:1}.grid{opacity:.25}\
+     .limit{fill:#d0d7de}.spread{stroke:#24292f;stroke-width:1.5;opacity:.6}\
      @media(prefers-color-scheme:dark){text{fill:#e6edf3}.note,.value{fill:#9198a1}.bar{fill:#6e7681}\
-     .ours{fill:#4493f8}.limit{fill:#3d444d}.spread,.grid{stroke:#9198a1}}</style>";
+     .ours{fill:#4493f8}.limit{fill:#3d444d}.spread{stroke:#f0f6fc}}</style>";
 
 const WIDTH: f64 = 860.0;
 /// A line of text, or a bar.
@@ -24,7 +24,7 @@ pub(crate) fn throughput(results: &Results) -> String {
     let rows = results.rows(|row| row.load == Load::Most(Asked::Plain) && row.connections == 64 && !row.logs);
     let heading = Heading {
         title: "Requests per second, 64 connections",
-        note: "longer is better; × is against nginx in the same round; “direct” is plain IP forwarding, the limit",
+        note: "longer is better; thin lines: the range of the rounds; × is against nginx in the same round; “direct” is no proxy, the limit",
     };
     let bar = |row: &Scenario, kind| {
         let spread = results.of(&row.title, kind, |measure| Some(measure.rate))?;
@@ -40,12 +40,12 @@ pub(crate) fn latency(results: &Results) -> String {
     let rows = results.rows(|row| row.load == Load::Share(50));
     let heading = Heading {
         title: "Latency at half load, p99",
-        note: "shorter is better; the same fixed rate for all, half of what the slowest can; from when each was due",
+        note: "shorter is better; thin lines: the range of the rounds; the same rate for all, half of what the slowest can",
     };
     let bar = |row: &Scenario, kind| {
         let spread = results.of(&row.title, kind, |measure| Some(measure.p99))?;
         let median = results.of(&row.title, kind, |measure| Some(measure.p50))?.middle;
-        Some((spread, format!("{:.0} µs  (p50 {median:.0} µs)", spread.middle)))
+        Some((spread, format!("{} µs  (p50 {median:.0} µs)", thousands(spread.middle))))
     };
     panels(results, &heading, &rows, |row| format!("{} bodies", bytes(row.body)), bar)
 }
@@ -55,7 +55,7 @@ pub(crate) fn cpu(results: &Results) -> String {
     let rows = results.rows(|row| row.load == Load::Share(50));
     let heading = Heading {
         title: "CPU time of the whole machine for a request, at half load",
-        note: "shorter is better; load and server are in it, and are the same for all",
+        note: "shorter is better; thin lines: the range of the rounds; load and server are in it, and are the same for all",
     };
     let bar = |row: &Scenario, kind| {
         let spread = results.of(&row.title, kind, |measure| Some(measure.machine))?;

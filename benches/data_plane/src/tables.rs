@@ -12,7 +12,7 @@ pub(crate) fn markdown(results: &Results) -> String {
     text += &results.preamble();
     text += "How, and what the words mean: [README.md](README.md).\n\n";
     let most = results.rows(|row| !matches!(row.load, Load::Share(_)));
-    text += "## Requests per second\n\nMedians.\n\n";
+    text += "## Requests per second\n\n![Requests per second](throughput.svg)\n\nMedians.\n\n";
     table(&mut text, results, &most, |row, kind| {
         results.of(&row.title, kind, |measure| Some(measure.rate)).map(|spread| rate(spread.middle))
     });
@@ -28,7 +28,7 @@ pub(crate) fn markdown(results: &Results) -> String {
     }
     let rates = results.at_a_rate();
     if !rates.is_empty() {
-        text += "\n## Latency at a fixed rate\n\nOf what the slowest can, 64 connections; p50 / p99 / p99.9 in \
+        text += "\n## Latency at a fixed rate\n\n![Latency](latency.svg)\n\nOf what the slowest can, 64 connections; p50 / p99 / p99.9 in \
                  microseconds, from when each request was due.\n\n";
         table(&mut text, results, &rates, |row, kind| {
             let all = [
@@ -38,7 +38,7 @@ pub(crate) fn markdown(results: &Results) -> String {
             ];
             Some(all.map(|spread| format!("{:.0}", spread.middle)).join(" / "))
         });
-        text += "\n## CPU for a request, at the same rates\n\nMicroseconds of the whole machine, with load and server \
+        text += "\n## CPU for a request, at the same rates\n\n![CPU time](cpu.svg)\n\nMicroseconds of the whole machine, with load and server \
                  in them; in brackets what the kernel counts as the contender's own.\n\n";
         table(&mut text, results, &rates, |row, kind| {
             let machine = results.of(&row.title, kind, |measure| Some(measure.machine))?.middle;
