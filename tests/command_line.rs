@@ -167,7 +167,7 @@ async fn a_bad_config_file() {
         ("port =\n", ["line 1", "port"]),
         ("threads = 0\n", ["--threads", "0"]),
         ("splice = \"off\"\nsplice-max-age = \"soon\"\n", ["line 2", "soon"]),
-        ("splice = \"wire\"\n", ["line 1", "`auto`, `sockmap`, `off`"]),
+        ("splice = \"wires\"\n", ["line 1", "`auto`, `wire`, `sockmap`, `off`"]),
     ] {
         let builder = Gogeta::bare();
         let file = builder.file("gogeta.toml", text);

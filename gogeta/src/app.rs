@@ -233,8 +233,10 @@ fn load_engine(config: &Config) -> Result<Option<(Arc<Engine>, Events)>, StartEr
     }
     let (pairs, logs) = (config.splice.max_pairs, config.log.access.is_some());
     let one = Kinds { sockmap: mode != SpliceMode::Wire, wire: mode == SpliceMode::Wire };
+    // The other one's programs look at each packet: whoever wants sockmap alone does not pay for that.
+    let most = Kinds { sockmap: true, wire: mode != SpliceMode::Sockmap };
     let mut reason = String::new();
-    for kinds in [Kinds { sockmap: true, wire: true }, one] {
+    for kinds in [most, one] {
         match trial::load(pairs, logs, kinds) {
             Ok(loaded) => {
                 privilege::give_up().map_err(system("cannot give up capabilities"))?;

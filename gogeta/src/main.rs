@@ -8,7 +8,7 @@ use gogeta::cli::{Cli, Command};
 use gogeta::config::{Config, ConfigError, read_file};
 use gogeta::{commands, demo};
 
-/// A request makes some ten small allocations; this allocator makes them cheaper than the system's.
+/// A request makes some six allocations; this allocator makes them cheaper than the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -46,7 +46,7 @@ async fn each_response_by_the_wire_is_right_or_visibly_cut() {
 
 async fn each_response_is_right_or_visibly_cut(kind: Kind) {
     let seed = seed();
-    let length = number("SECONDS").unwrap_or(if requires_all() { 40 } else { 15 });
+    let length = number("SECONDS").unwrap_or(if requires_all() { 30 } else { 15 });
     let length = Duration::from_secs(length);
     // gogeta has a host of its own, with a cable to ours.
     let Some(host) = Namespace::new() else { return };

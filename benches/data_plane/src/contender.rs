@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     GogetaOff,
     /// gogeta, with connections parked by the sockmap engine
     GogetaSockmap,
+    /// gogeta, with connections parked by the wire engine
+    GogetaWire,
     Nginx,
     Haproxy,
     /// HAProxy as a proxy of TCP: it knows nothing of requests
@@ -47,9 +49,10 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All, in the order of the tables.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::GogetaOff,
         Self::GogetaSockmap,
+        Self::GogetaWire,
         Self::Nginx,
         Self::Haproxy,
         Self::HaproxyTcp,
@@ -63,6 +66,7 @@ impl Kind {
         match self {
             Self::GogetaOff => "gogeta",
             Self::GogetaSockmap => "gogeta, sockmap",
+            Self::GogetaWire => "gogeta, wire",
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
             Self::HaproxyTcp => "HAProxy, TCP",
@@ -78,7 +82,7 @@ impl Kind {
             Self::Nginx => Some("nginx"),
             Self::Haproxy | Self::HaproxyTcp => Some("haproxy"),
             Self::Caddy => Some("caddy"),
-            Self::GogetaOff | Self::GogetaSockmap | Self::BareHyper | Self::Direct => None,
+            Self::GogetaOff | Self::GogetaSockmap | Self::GogetaWire | Self::BareHyper | Self::Direct => None,
         }
     }
 }
@@ -140,7 +144,7 @@ impl Setup<'_> {
         let mut command;
         match kind {
             Kind::Direct => return Ok(None),
-            Kind::GogetaOff | Kind::GogetaSockmap => {
+            Kind::GogetaOff | Kind::GogetaSockmap | Kind::GogetaWire => {
                 let routes = self.folder.join("routes.toml");
                 fs::write(&routes, routes_file())?;
                 command = Host::Proxy.command(self.gogeta);
@@ -150,7 +154,12 @@ impl Setup<'_> {
                 // for who comes next.
                 let most = CONNECTIONS.to_string();
                 command.args(["--max-connections", &most, "--max-connections-per-client", &most]);
-                command.args(["--splice", if kind == Kind::GogetaOff { "off" } else { "sockmap" }]);
+                let splice = match kind {
+                    Kind::GogetaSockmap => "sockmap",
+                    Kind::GogetaWire => "wire",
+                    _ => "off",
+                };
+                command.args(["--splice", splice]);
                 let access = self.folder.join(format!("{port}.access"));
                 command.arg("--access-log");
                 if self.logs {

@@ -129,7 +129,7 @@ fn text(shapes: &mut String, x: f64, y: f64, class: &str, text: &str) {
 
 const fn class(kind: Kind) -> &'static str {
     match kind {
-        Kind::GogetaOff | Kind::GogetaSockmap => "ours",
+        Kind::GogetaOff | Kind::GogetaSockmap | Kind::GogetaWire => "ours",
         Kind::Direct => "limit",
         _ => "bar",
     }

@@ -19,12 +19,20 @@ pub(crate) fn markdown(results: &Results) -> String {
     text +=
         "\n## Against nginx\n\nRatios of requests per second within a round: the median, and the range.\n\n";
     table(&mut text, results, &most, |row, kind| results.ratio(&row.title, kind, Kind::Nginx).map(range));
-    text += "\n## Parked connections against userspace\n\nWhat `--splice sockmap` does beside `--splice off`, as above.\n\n";
-    let _ = writeln!(text, "| | sockmap / off |\n| --- | --: |");
+    text += "\n## Parked connections against userspace\n\nWhat `--splice sockmap` and `--splice wire` do beside `--splice off`, and the latter \
+             beside plain IP forwarding, as above.\n\n";
+    let pairs = [
+        ("sockmap / off", Kind::GogetaSockmap, Kind::GogetaOff),
+        ("wire / off", Kind::GogetaWire, Kind::GogetaOff),
+        ("wire / direct", Kind::GogetaWire, Kind::Direct),
+    ];
+    let _ = writeln!(text, "| | {} | {} | {} |", pairs[0].0, pairs[1].0, pairs[2].0);
+    text += "| --- | --: | --: | --: |\n";
     for row in &most {
-        if let Some(ratio) = results.ratio(&row.title, Kind::GogetaSockmap, Kind::GogetaOff) {
-            let _ = writeln!(text, "| {} | {} |", row.title, range(ratio));
-        }
+        let ratios = pairs.map(|(_, one, other)| {
+            results.ratio(&row.title, one, other).map_or_else(|| "–".to_owned(), range)
+        });
+        let _ = writeln!(text, "| {} | {} |", row.title, ratios.join(" | "));
     }
     let rates = results.at_a_rate();
     if !rates.is_empty() {
