@@ -43,14 +43,10 @@ pub(crate) fn judge(skb: *mut __sk_buff, at: u32, pair: &mut Pair, len: u32) -> 
     method
 }
 
-unsafe extern "C" fn ask(at: u32, pair: *const *mut Pair) -> i64 {
+unsafe extern "C" fn ask(_: u32, pair: *const *mut Pair) -> i64 {
     // SAFETY: `judge` passes it, and it outlives the loop.
     let pair = unsafe { &mut **pair };
-    if at >= pair.carried.head_len {
-        return 1;
-    }
-    let byte = pair.carried.head[at as usize & (HEAD_MAX - 1)];
-    i64::from(!pair.asking.step(byte, &pair.host, pair.host_len))
+    i64::from(!pair.asking.run(&pair.carried.head, pair.carried.head_len, &pair.host, pair.host_len))
 }
 
 /// Before the first byte of a response.
@@ -84,11 +80,8 @@ pub(crate) fn frame(skb: *mut __sk_buff, at: u32, pair: &mut Pair, len: u32) -> 
     framing
 }
 
-unsafe extern "C" fn read(at: u32, pair: *const *mut Pair) -> i64 {
+unsafe extern "C" fn read(_: u32, pair: *const *mut Pair) -> i64 {
     // SAFETY: `frame` passes it, and it outlives the loop.
     let pair = unsafe { &mut **pair };
-    if at >= pair.answer_len {
-        return 1;
-    }
-    i64::from(!pair.answering.step(pair.answer[at as usize & (ANSWER_MAX - 1)]))
+    i64::from(!pair.answering.run(&pair.answer, pair.answer_len))
 }

@@ -3,8 +3,8 @@
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_PSEUDO_HDR},
     helpers::generated::{
-        bpf_csum_diff, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_loop, bpf_skb_change_tail,
-        bpf_skb_load_bytes, bpf_skb_store_bytes,
+        bpf_csum_diff, bpf_l4_csum_replace, bpf_loop, bpf_skb_change_tail, bpf_skb_load_bytes,
+        bpf_skb_store_bytes,
     },
 };
 use gogeta_common::wire::{
@@ -416,29 +416,17 @@ impl Packet {
         }
     }
 
-    /// Writes the TCP header. `more` is by how much the rest of the segment has changed the checksum's sum, `pseudo` by
-    /// how much what counts besides has (RFC 9293, 3.1).
-    #[inline(never)]
-    fn write_tcp(&mut self, skb: *mut __sk_buff, more: u32, pseudo: u32) -> bool {
-        let count = (self.header.wrapping_sub(1) & 63) + 1;
-        let old = (&raw mut self.old.bytes).cast::<u8>();
-        let new = (&raw mut self.new.bytes).cast::<u8>();
-        // SAFETY: so many bytes are there: the room is as large as the mask. A header is a multiple of four long.
-        unsafe {
-            let size = count & 60;
-            let changed = bpf_csum_diff(old.add(TCP).cast(), size, new.add(TCP).cast(), size, more);
-            let check = self.l4 + 16;
-            bpf_skb_store_bytes(skb, self.l4, new.add(TCP).cast(), count, 0) == 0
-                && bpf_l4_csum_replace(skb, check, 0, changed.cast_unsigned() & 0xffff_ffff, 0) == 0
-                && (pseudo == 0
-                    || bpf_l4_csum_replace(skb, check, 0, pseudo.into(), u64::from(BPF_F_PSEUDO_HDR)) == 0)
-        }
-    }
-
     /// Writes what has changed for gogeta's own socket, or from it: the TCP header.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn renumber(&mut self, skb: *mut __sk_buff) -> bool {
-        self.write_tcp(skb, 0, 0)
+        let count = (self.header.wrapping_sub(1) & 63) + 1;
+        let changed = self.tcp_changed(0);
+        // SAFETY: so many bytes are there: the room is as large as the mask.
+        unsafe {
+            let new = (&raw mut self.new.bytes).cast::<u8>().add(TCP);
+            bpf_skb_store_bytes(skb, self.l4, new.cast(), count, 0) == 0
+                && bpf_l4_csum_replace(skb, self.l4 + 16, 0, changed, 0) == 0
+        }
     }
 
     /// Where the IP header is in [`Headers`], and how long it is; the same of its addresses. Of these, too, the verifier
@@ -476,9 +464,26 @@ impl Packet {
             let is = u32::from(((was + more) as u16).to_be());
             fold(is + u32::from(!(was as u16).to_be()))
         };
-        self.write_ip(skb, 0) && {
-            let pseudo = self.addresses_changed(lengths);
-            self.write_tcp(skb, sum, pseudo)
+        let changed = self.tcp_changed(sum);
+        let pseudo = self.addresses_changed(lengths);
+        let check = self.l4 + 16;
+        // SAFETY: helpers that are given numbers alone.
+        self.write_both(skb, 0)
+            && unsafe {
+                bpf_l4_csum_replace(skb, check, 0, changed, 0) == 0
+                    && bpf_l4_csum_replace(skb, check, 0, pseudo.into(), u64::from(BPF_F_PSEUDO_HDR)) == 0
+            }
+    }
+
+    /// How the sum over the TCP header has changed, and `more` besides.
+    #[inline(never)]
+    fn tcp_changed(&mut self, more: u32) -> u64 {
+        let size = ((self.header.wrapping_sub(1) & 63) + 1) & 60;
+        // SAFETY: so many bytes are there.
+        unsafe {
+            let old = (&raw mut self.old.bytes).cast::<u8>().add(TCP);
+            let new = (&raw mut self.new.bytes).cast::<u8>().add(TCP);
+            bpf_csum_diff(old.cast(), size, new.cast(), size, more).cast_unsigned() & 0xffff_ffff
         }
     }
 
@@ -495,33 +500,33 @@ impl Packet {
         }
     }
 
-    /// Writes the IP header.
+    /// Writes both headers, of which one is right behind the other.
     #[inline(never)]
-    fn write_ip(&mut self, skb: *mut __sk_buff, flags: u64) -> bool {
+    fn write_both(&mut self, skb: *mut __sk_buff, flags: u64) -> bool {
+        if self.is_v6 == 0 {
+            self.check_ip();
+        }
         let place = self.place();
+        let count = ((u32::from(place.length) + self.header).wrapping_sub(1) & 127) + 1;
         let at = (place.ip & 31) as usize;
-        let count = (u32::from(place.length).wrapping_sub(1) & 63) + 1;
-        // SAFETY: so many bytes are there.
+        // SAFETY: so many bytes are there: what the mask lets be more is of this structure, too.
         unsafe {
             let new = (&raw mut self.new.bytes).cast::<u8>().add(at);
-            if bpf_skb_store_bytes(skb, self.l3, new.cast(), count, flags) != 0 {
-                return false;
-            }
+            bpf_skb_store_bytes(skb, self.l3, new.cast(), count, flags) == 0
         }
-        // IPv6 has no checksum.
-        self.is_v6 != 0 || self.check_ip(skb)
     }
 
-    /// Mends the checksum of IPv4's header.
+    /// Mends the checksum of IPv4's header (RFC 1624, 3). IPv6 has none.
     #[inline(never)]
-    fn check_ip(&mut self, skb: *mut __sk_buff) -> bool {
+    fn check_ip(&mut self) {
         // SAFETY: so many bytes are there.
-        unsafe {
+        let changed = unsafe {
             let old = (&raw mut self.old.bytes).cast::<u8>().add(IPV4_AT);
             let new = (&raw mut self.new.bytes).cast::<u8>().add(IPV4_AT);
-            let changed = bpf_csum_diff(old.cast(), 20, new.cast(), 20, 0).cast_unsigned() & 0xffff_ffff;
-            bpf_l3_csum_replace(skb, self.l3 + 10, 0, changed, 0) == 0
-        }
+            bpf_csum_diff(old.cast(), 20, new.cast(), 20, 0) as u32
+        };
+        let sum = u32::from(!self.old.word(IPV4_AT + 10)) + fold(fold(changed));
+        self.new.set_word(IPV4_AT + 10, !(fold(sum) as u16));
     }
 
     /// Makes an acknowledgement of it, without its payload, for gogeta's own socket.
@@ -533,14 +538,8 @@ impl Packet {
         self.new.set_word(TCP + 16, 0);
         let sum = self.sum_alone();
         self.new.set_word(TCP + 16, !(sum as u16));
-        let count = (header.wrapping_sub(1) & 63) + 1;
-        // SAFETY: so many bytes are there: the room is as large as the mask.
-        unsafe {
-            bpf_skb_change_tail(skb, self.l4 + header, 0) == 0 && self.write_ip(skb, RECOMPUTE) && {
-                let new = (&raw mut self.new.bytes).cast::<u8>().add(TCP);
-                bpf_skb_store_bytes(skb, self.l4, new.cast(), count, RECOMPUTE) == 0
-            }
-        }
+        // SAFETY: a helper that is given numbers alone.
+        unsafe { bpf_skb_change_tail(skb, self.l4 + header, 0) == 0 && self.write_both(skb, RECOMPUTE) }
     }
 
     /// The sum over the TCP header, and what counts besides, without a payload.

@@ -48,21 +48,21 @@ pub struct Framing {
 
 /// Judges a whole request head, behind which nothing may be; `host` is what the pair was routed by, lower case.
 pub fn request(head: &[u8], host: &[u8]) -> Option<Method> {
-    if head.len() > HEAD_MAX {
-        return None;
-    }
-    let mut padded = [0; HOST_MAX];
+    let (mut bytes, mut padded) = ([0; HEAD_MAX], [0; HOST_MAX]);
+    bytes.get_mut(..head.len())?.copy_from_slice(head);
     padded.get_mut(..host.len())?.copy_from_slice(host);
     let mut scan = RequestScan::new();
-    if !head.iter().all(|byte| scan.step(*byte, &padded, host.len() as u32)) {
-        return None;
-    }
+    while scan.run(&bytes, head.len() as u32, &padded, host.len() as u32) {}
     scan.accepted()
 }
 
 /// Reads a response's head at the start of these bytes; `to` is the method that it answers.
 pub fn response(start: &[u8], to: Method) -> Option<Framing> {
+    // Of one byte more than a head may have nothing else is said, however many there are.
+    let mut bytes = [0; 2 * HEAD_MAX];
+    let start = &start[..start.len().min(bytes.len())];
+    bytes[..start.len()].copy_from_slice(start);
     let mut scan = ResponseScan::new();
-    let end = start.iter().position(|byte| !scan.step(*byte));
-    end.and_then(|_| scan.framing(to))
+    while scan.run(&bytes, start.len() as u32) {}
+    scan.framing(to)
 }

@@ -12,6 +12,24 @@ pub const STATES: usize = 256;
 pub const CLASSES: usize = 1 << CLASS_BITS;
 const CLASS_BITS: usize = 6;
 
+/// Does that up to 16 times, which is what the automata take at once. Written out, since the kernel's verifier takes a
+/// loop within a callback for an endless one.
+macro_rules! repeat {
+    ($step:block) => {{
+        repeat!(@four $step);
+        repeat!(@four $step);
+        repeat!(@four $step);
+        repeat!(@four $step);
+    }};
+    (@four $step:block) => {{
+        $step
+        $step
+        $step
+        $step
+    }};
+}
+pub(super) use repeat;
+
 /// The next state, by `state << 6 | class`.
 pub type Next = [u8; STATES * CLASSES];
 

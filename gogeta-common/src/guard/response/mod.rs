@@ -4,7 +4,7 @@ use super::fields::{self, CONNECTION_NAMED, DONE, FIELD, KNOWN};
 use super::grammar::{
     FIELDS_MAX, LENGTH_DIGITS, REFUSED_IN_RESPONSES, REFUSED_PREFIXES_IN_RESPONSES, Set, VERSION,
 };
-use super::table::{self, Builder, Next, REFUSED};
+use super::table::{self, Builder, Next, REFUSED, repeat};
 use super::{Framing, HEAD_MAX, Method};
 
 /// Behind the digits of the status, one after the other.
@@ -74,15 +74,33 @@ impl ResponseScan {
         Self { state: START, seen: 0, lines: 0, digits: 0, status: 0, head: 0, length: 0 }
     }
 
-    /// Takes the next byte. False: stop, either refused or the head is over. A byte that is given to it after that
-    /// is refused, and with it the head.
+    /// Takes the next bytes, up to 16 of them, and up to the first one where there is more to do than to go on; so the
+    /// state is where the processor has it at hand, which halves what a byte costs. `bytes` is where they are, over and
+    /// over, `end` where they end. False: stop, there are no more, they are refused, or the head is over. A byte that
+    /// is given to it after that is refused, and with it the head.
     #[inline(always)]
-    pub fn step(&mut self, byte: u8) -> bool {
-        let next = table::next(&RESPONSE_NEXT, self.state, byte);
-        let passes = next >= START || self.enters(next, byte);
-        self.state = if passes { next } else { REFUSED };
-        self.head = self.head.saturating_add(1);
-        passes && next != DONE
+    pub fn run<const N: usize>(&mut self, bytes: &[u8; N], end: u32) -> bool {
+        let (mut state, mut at) = (self.state, self.head as u32);
+        let mut goes_on = true;
+        'run: {
+            repeat!({
+                if at >= end {
+                    break 'run;
+                }
+                let byte = bytes[at as usize & (N - 1)];
+                at = at.wrapping_add(1);
+                state = table::next(&RESPONSE_NEXT, state, byte);
+                if state < START {
+                    goes_on = self.enters(state, byte);
+                    state = if goes_on { state } else { REFUSED };
+                    goes_on = goes_on && state != DONE;
+                    break 'run;
+                }
+            });
+        }
+        self.state = state;
+        self.head = at as u16;
+        goes_on && at < end
     }
 
     /// What the states cannot tell.
