@@ -232,15 +232,20 @@ fn load_engine(config: &Config) -> Result<Option<(Arc<Engine>, Events)>, StartEr
         return Ok(None);
     }
     let (pairs, logs) = (config.splice.max_pairs, config.log.access.is_some());
-    let one = Kinds { sockmap: mode != SpliceMode::Wire, wire: mode == SpliceMode::Wire };
-    // The other one's programs look at each packet: whoever wants sockmap alone does not pay for that.
-    let most = Kinds { sockmap: true, wire: mode != SpliceMode::Sockmap };
+    let (wire, sockmap) = (Kinds { wire: true, sockmap: false }, Kinds { wire: false, sockmap: true });
+    let both = Kinds { wire: true, sockmap: true };
+    // The wire engine's programs look at each packet: whoever wants sockmap alone does not pay for that.
+    let choices = match mode {
+        SpliceMode::Sockmap => &[sockmap][..],
+        SpliceMode::Wire => &[both, wire],
+        _ => &[both, wire, sockmap],
+    };
     let mut reason = String::new();
-    for kinds in [most, one] {
-        match trial::load(pairs, logs, kinds) {
+    for kinds in choices {
+        match trial::load(pairs, logs, *kinds) {
             Ok(loaded) => {
                 privilege::give_up().map_err(system("cannot give up capabilities"))?;
-                tell(mode, kinds, pairs, &reason);
+                tell(mode, *kinds, pairs, &reason);
                 return Ok(Some(loaded));
             }
             Err(why) => reason = why.to_string(),
@@ -256,20 +261,20 @@ fn load_engine(config: &Config) -> Result<Option<(Arc<Engine>, Events)>, StartEr
 
 /// Says once who carries what. `reason` is why not both engines are there, where that is so.
 fn tell(mode: SpliceMode, kinds: Kinds, pairs: u32, reason: &str) {
-    match (mode, kinds) {
+    let why = (!reason.is_empty()).then_some(reason);
+    match (mode, kinds.wire) {
         (SpliceMode::Sockmap, _) => {
-            tracing::info!(pairs, "the kernel carries parked connections, by sockets")
+            tracing::info!(pairs, "the kernel carries parked connections, by sockets");
         }
-        (SpliceMode::Wire, _) => {
-            tracing::info!(pairs, "the kernel carries parked connections, by packets")
+        (_, true) if kinds.sockmap => {
+            tracing::info!(pairs, "the kernel carries parked connections, by packets");
         }
-        (_, Kinds { wire: true, .. }) => tracing::info!(
-            pairs,
-            "userspace carries all connections but those of domains and instances that ask for wire or sockmap"
-        ),
+        (_, true) => {
+            tracing::info!(pairs, why, "the kernel carries parked connections, by packets alone");
+        }
         _ => tracing::info!(
             pairs,
-            reason,
+            why,
             "userspace carries all connections but those of domains and instances that ask for sockmap"
         ),
     }

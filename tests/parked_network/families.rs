@@ -5,9 +5,10 @@ use gogeta::splice::Kind;
 use super::talk::{get, is_told, web_socket};
 use super::world::World;
 use crate::support::backend::service_at;
+use crate::support::client::get as fetch;
 use crate::support::gogeta::Gogeta;
 use crate::support::netns::v6;
-use crate::support::parking::{carried, parked, parking_by, parking_with};
+use crate::support::parking::{carried, parked, parking_as, parking_by, parking_with};
 
 #[tokio::test]
 async fn sockmap_carries_connections_of_ipv6_as_those_of_ipv4() {
@@ -74,4 +75,21 @@ async fn the_wire_carries_connections_of_one_family_and_leaves_others_to_userspa
         }
     }
     assert_eq!(four.count() + six.count(), 2 * 3 * 21, "each was sent once");
+}
+
+#[tokio::test]
+async fn whoever_says_nothing_is_carried_by_the_wire_where_there_is_one() {
+    let Some(world) = World::new().await else { return };
+    let (backend, address) = world.backend("back", world.back);
+    let routes = service_at("a.test", &[address]);
+    let builder = world.place(Gogeta::routes(&routes));
+    let Some(gogeta) = parking_as("auto", builder).await else { return };
+    let mut client = world.client(world.front()).await;
+    for number in 0..22 {
+        get(&mut client, "a.test", &format!("/{number}"), "back").await;
+    }
+    assert!(carried(&gogeta).await >= 20.0);
+    let pairs = fetch(gogeta.admin, "admin", "/api/pairs").await.text();
+    assert!(pairs.contains("\"wire\""), "{pairs}");
+    assert_eq!(backend.count(), 22);
 }

@@ -19,12 +19,17 @@ pub(crate) async fn parking_with(builder: Builder) -> Option<Gogeta> {
 
 /// The same by that engine.
 pub(crate) async fn parking_by(kind: Kind, builder: Builder) -> Option<Gogeta> {
+    parking_as(kind.name(), builder).await
+}
+
+/// The same, by what that mode chooses.
+pub(crate) async fn parking_as(mode: &str, builder: Builder) -> Option<Gogeta> {
     // Where the tests run, there is but loopback maybe: the other engine asks for no more of the kernel than this.
     if let Err(why) = Engine::load(1, false, Kinds { sockmap: true, wire: false }) {
         skip(&why.to_string());
         return None;
     }
-    Some(builder.args(["--splice", kind.name()]).start().await)
+    Some(builder.args(["--splice", mode]).start().await)
 }
 
 /// Waits until so many pairs are parked.

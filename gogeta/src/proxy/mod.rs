@@ -48,6 +48,7 @@ pub mod listener;
 pub mod local;
 pub mod pace;
 pub mod parking;
+pub mod patience;
 pub mod pool;
 pub mod reach;
 pub mod record;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::patience::Patience;
 use super::pool::UpstreamConnection;
 use super::socket::{Dormant, Socket};
 use super::tenancy::Tenancy;
@@ -35,6 +36,7 @@ pub struct Parkable {
     pause: Option<Pin<Box<tokio::time::Sleep>>>,
     /// An upstream to which it cannot be carried, now or later.
     hopeless: Option<Arc<Upstream>>,
+    patience: Patience,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,7 @@ impl Parkable {
             fenced: false,
             pause: None,
             hopeless: None,
+            patience: Patience::default(),
         }
     }
 
@@ -152,7 +155,10 @@ impl Parkable {
         let State::Awake(socket) = &self.state else { return Ok(Some(Left::Whole(connection))) };
         let is_hopeless =
             self.hopeless.as_ref().is_some_and(|hopeless| Arc::ptr_eq(hopeless, &tenancy.upstream));
-        if is_hopeless || self.seat.as_ref().is_some_and(|seat| seat.kind() != tenancy.kind) {
+        if is_hopeless
+            || !self.patience.may_park()
+            || self.seat.as_ref().is_some_and(|seat| seat.kind() != tenancy.kind)
+        {
             return Ok(Some(Left::Whole(connection)));
         }
         if self.seat.is_none() {
@@ -212,6 +218,9 @@ impl Parkable {
         };
         seat.unpark([parked.client.as_fd(), theirs.0], reason);
         let quiet = seat.quiet();
+        if matches!(reason, Reason::Refused | Reason::Answer) {
+            self.patience.carried(seat.carried());
+        }
         let is_misfit = reason == Reason::Answer && seat.carried() <= 1;
         let is_clean = back != Back::Quiet || seat.is_upstream_clean(theirs.0, theirs.1);
         let State::Parked(parked) = std::mem::replace(&mut self.state, State::Gone) else {

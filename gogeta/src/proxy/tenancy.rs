@@ -53,9 +53,11 @@ pub struct Tenancy {
 /// Who carries connections of that mode, where there is such an engine; none is userspace.
 fn kind(engine: &Engine, mode: SpliceMode) -> Option<Kind> {
     let kind = match mode {
-        SpliceMode::Off | SpliceMode::Auto => return None,
+        SpliceMode::Off => return None,
         SpliceMode::Sockmap => Kind::Sockmap,
-        SpliceMode::Wire => Kind::Wire,
+        // It is the faster one wherever it can be (docs/benchmarks/data-plane.md); sockmap is slower than userspace
+        // for most.
+        SpliceMode::Auto | SpliceMode::Wire => Kind::Wire,
     };
     Some(kind).filter(|kind| engine.has(*kind))
 }

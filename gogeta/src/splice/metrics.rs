@@ -23,6 +23,11 @@ struct ReasonLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EngineLabels {
+    engine: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DirectionLabels {
     direction: &'static str,
 }
@@ -38,6 +43,11 @@ impl Collector for Collected {
             None,
             pairs.metric_type(),
         )?)?;
+        let help = "Engines that were loaded at start and passed their trial";
+        let mut engines = encoder.encode_descriptor("splice_engine", help, None, MetricType::Gauge)?;
+        for engine in engine.names() {
+            ConstGauge::new(1_i64).encode(engines.encode_family(&EngineLabels { engine })?)?;
+        }
         let counters: [(&str, &str, u64); 3] = [
             ("splice_parked", "Times that a pair was parked", engine.counts.parked.load(Ordering::Relaxed)),
             (

@@ -199,6 +199,13 @@ impl Pairs {
         }
     }
 
+    /// The pair is carried by these numbers. It must be userspace's.
+    pub fn carry(&self, slot: u32, carriage: Carriage) {
+        let books = field!(self, slot, wire.books);
+        // SAFETY: within the mapping; the kernel reads them only when the pair is armed.
+        unsafe { books.write_volatile(Books::new(carriage)) };
+    }
+
     /// Whether packets of both connections were seen to come and to go.
     pub fn is_seen(&self, slot: u32) -> bool {
         let ends = field!(self, slot, wire.ends);

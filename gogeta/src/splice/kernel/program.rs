@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aya::maps::{HashMap, Map, MapData, MapError, RingBuf, SockHash};
-use aya::programs::{ProgramError, SkSkb, SocketFilter};
+use aya::programs::{ProgramError, SchedClassifier, SkSkb, SocketFilter, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use gogeta_common::pair::{Carried, Flow, Wake};
 use gogeta_common::wire::pair::{Tuple, Way};
@@ -167,6 +167,24 @@ impl Program {
         let door = self.ebpf.program(DOOR_PROGRAM).map(<&SocketFilter>::try_from);
         let Some(Ok(door)) = door else { return Err(io::ErrorKind::NotFound.into()) };
         door.attach(listener).map_err(io::Error::other)
+    }
+
+    /// Sends a frame through a program of the wire engine's as if it had come by a device: what the program says of it,
+    /// and what it has become (`net/bpf/test_run.c`).
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn pass(&self, name: &str, frame: &[u8]) -> io::Result<(u32, Vec<u8>)> {
+        let program = self.ebpf.program(name).map(<&SchedClassifier>::try_from);
+        let Some(Ok(program)) = program else { return Err(io::ErrorKind::NotFound.into()) };
+        // There is room for whatever is added.
+        let mut bytes = vec![0; frame.len() + wire::BLOCK_MAX];
+        let options =
+            TestRunOptions { data_in: Some(frame), data_out: Some(&mut bytes), ..TestRunOptions::new() };
+        let outcome = program.test_run(options).map_err(io::Error::other)?;
+        bytes.truncate(outcome.data_size_out as usize);
+        Ok((outcome.return_value, bytes))
     }
 
     /// From now on the program sees what comes on this socket, of which the cookie is given.

@@ -197,13 +197,13 @@ pub fn tuple(socket: BorrowedFd<'_>) -> io::Result<Option<Tuple>> {
     if is_loopback {
         return Ok(None);
     }
+    Ok(Some(tuple_of(near, far)))
+}
+
+/// The tuple of gogeta's address and the other end's.
+pub fn tuple_of(near: SocketAddr, far: SocketAddr) -> Tuple {
     let port = |address: SocketAddr| address.port().to_be();
-    Ok(Some(Tuple {
-        near: words(near.ip()),
-        far: words(far.ip()),
-        near_port: port(near),
-        far_port: port(far),
-    }))
+    Tuple { near: words(near.ip()), far: words(far.ip()), near_port: port(near), far_port: port(far) }
 }
 
 /// An address, as [`Tuple`] has it.

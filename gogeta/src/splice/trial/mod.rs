@@ -1,5 +1,9 @@
-//! The trial that the engine passes before it is trusted: what it is for, on connections of our own over loopback,
-//! done by the very program that is to serve. What other kernels make of it cannot be known from their versions.
+//! The trial that an engine passes before it is trusted: what it is for, done by the very programs that are to serve,
+//! on connections of our own over loopback, or on packets of our own. What other kernels make of it cannot be known
+//! from their versions.
+
+mod frame;
+mod packets;
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -49,7 +53,12 @@ pub fn load(pairs: u32, logs: bool, kinds: Kinds) -> Result<(Arc<Engine>, Events
         let trial = || {
             privilege::give_up()
                 .map_err(|error| Unavailable::Trial(format!("cannot give up capabilities: {error}")))?;
-            // The other engine's packets come by devices: it takes nothing for granted, and looks at each pair's.
+            if kinds.wire {
+                packets::run(&engine, is_deaf)
+                    .map_err(|trouble| Unavailable::Trial(format!("by packets: {trouble}")))?;
+                while events.take().is_some() {}
+                engine.forget();
+            }
             if kinds.sockmap { run(&engine, &mut events, is_deaf) } else { Ok(()) }
         };
         let thread = std::thread::Builder::new().name("trial".to_owned()).spawn_scoped(scope, trial);
