@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::seat::Unfit;
+
 /// Why a pair is userspace's again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -26,19 +28,21 @@ pub const REASONS: [(Reason, &str); 5] = [
     (Reason::Recalled, "recalled"),
 ];
 
+/// Why a pair was not parked, as [`Unfit`] says it, and what that is called in metrics.
+pub const UNFIT: [&str; 7] = ["full", "closed", "unquiet", "host", "differs", "unseen", "system"];
+
 /// Counters; they only grow.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Times that a pair was parked.
     pub parked: AtomicU64,
-    /// Times that one could not be, for something came in between, or the kernel did not want it.
-    pub unfit: AtomicU64,
     /// Bytes from clients, of pairs that are no more.
     pub up: AtomicU64,
     /// Bytes to clients, likewise.
     pub down: AtomicU64,
     /// Requests, likewise.
     pub requests: AtomicU64,
+    unfit: [AtomicU64; UNFIT.len()],
     unparked: [AtomicU64; REASONS.len()],
 }
 
@@ -46,6 +50,16 @@ impl Counts {
     /// Adds one.
     pub fn unparked(&self, reason: Reason) {
         self.unparked[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A pair could not be parked.
+    pub fn unfit(&self, unfit: &Unfit) {
+        self.unfit[unfit.place()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often one could not be, in the order of [`UNFIT`].
+    pub fn all_unfit(&self) -> [u64; UNFIT.len()] {
+        self.unfit.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// How many pairs are parked now: only those that the kernel has, and not those that are still being looked at.
@@ -58,8 +72,8 @@ impl Counts {
 
     /// Begins anew.
     pub(super) fn forget(&self) {
-        let all = [&self.parked, &self.unfit, &self.up, &self.down, &self.requests];
-        for count in all.into_iter().chain(&self.unparked) {
+        let all = [&self.parked, &self.up, &self.down, &self.requests];
+        for count in all.into_iter().chain(&self.unfit).chain(&self.unparked) {
             count.store(0, Ordering::Relaxed);
         }
     }
@@ -72,7 +86,29 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+
+    #[test]
+    fn whatever_is_unfit_is_counted_by_its_own_name() {
+        let rows = [
+            (Unfit::Full, "full"),
+            (Unfit::Closed, "closed"),
+            (Unfit::Unquiet, "unquiet"),
+            (Unfit::Host, "host"),
+            (Unfit::Differs("something"), "differs"),
+            (Unfit::Unseen, "unseen"),
+            (Unfit::System(io::ErrorKind::Other.into()), "system"),
+        ];
+        assert_eq!(rows.len(), UNFIT.len());
+        for (unfit, name) in rows {
+            let counts = Counts::default();
+            counts.unfit(&unfit);
+            let counted = UNFIT.iter().zip(counts.all_unfit()).filter(|(_, count)| *count > 0);
+            assert_eq!(counted.collect::<Vec<_>>(), [(&name, 1)]);
+        }
+    }
 
     #[test]
     fn each_reason_has_a_counter_of_its_own() {

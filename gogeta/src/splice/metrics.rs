@@ -10,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::counts::REASONS;
+use super::counts::{REASONS, UNFIT};
 use super::engine::Engine;
 
 /// The engine's numbers, looked up when someone asks.
@@ -48,13 +48,8 @@ impl Collector for Collected {
         for engine in engine.names() {
             ConstGauge::new(1_i64).encode(engines.encode_family(&EngineLabels { engine })?)?;
         }
-        let counters: [(&str, &str, u64); 3] = [
+        let counters: [(&str, &str, u64); 2] = [
             ("splice_parked", "Times that a pair was parked", engine.counts.parked.load(Ordering::Relaxed)),
-            (
-                "splice_unfit",
-                "Times that a pair could not be parked",
-                engine.counts.unfit.load(Ordering::Relaxed),
-            ),
             ("splice_requests", "Requests that the kernel carried", requests),
         ];
         for (name, help, value) in counters {
@@ -65,6 +60,11 @@ impl Collector for Collected {
         let mut bytes = encoder.encode_descriptor("splice_bytes", help, None, MetricType::Counter)?;
         for (direction, value) in [("to_client", down), ("to_upstream", up)] {
             ConstCounter::new(value).encode(bytes.encode_family(&DirectionLabels { direction })?)?;
+        }
+        let help = "Times that a pair could not be parked, by reason";
+        let mut unfit = encoder.encode_descriptor("splice_unfit", help, None, MetricType::Counter)?;
+        for (reason, count) in UNFIT.into_iter().zip(engine.counts.all_unfit()) {
+            ConstCounter::new(count).encode(unfit.encode_family(&ReasonLabels { reason })?)?;
         }
         let help = "Times that a pair was userspace's again, by reason";
         let mut unparked = encoder.encode_descriptor("splice_unparked", help, None, MetricType::Counter)?;

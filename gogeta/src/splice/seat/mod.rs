@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::counts::Reason;
+use super::counts::{Counts, Reason};
 use super::engine::{Engine, Kind, Tenant};
 use super::kernel::socket;
 
@@ -54,6 +54,19 @@ pub enum Unfit {
 }
 
 impl Unfit {
+    /// Its reason, among [`UNFIT`](super::counts::UNFIT).
+    pub(super) fn place(&self) -> usize {
+        match self {
+            Self::Full => 0,
+            Self::Closed => 1,
+            Self::Unquiet => 2,
+            Self::Host => 3,
+            Self::Differs(_) => 4,
+            Self::Unseen => 5,
+            Self::System(_) => 6,
+        }
+    }
+
     /// Whether it is no use to try again with these two connections.
     pub fn is_for_good(&self) -> bool {
         matches!(self, Self::Differs(_) | Self::Unseen | Self::Host)
@@ -117,10 +130,15 @@ impl Seat {
         client: BorrowedFd<'_>,
         ledger: Ledger,
     ) -> Result<Self, Unfit> {
-        match kind {
+        let outcome = match kind {
             Kind::Sockmap => sockmap::Seat::take(engine, client, ledger).map(Self::Sockmap),
             Kind::Wire => wire::Seat::take(engine, client, ledger).map(|seat| Self::Wire(Box::new(seat))),
-        }
+        };
+        outcome.inspect_err(|unfit| engine.counts.unfit(unfit))
+    }
+
+    fn counts(&self) -> &Counts {
+        either!(self, seat => seat.counts())
     }
 
     /// The engine that it has.
@@ -149,7 +167,8 @@ impl Seat {
         terms: &Terms<'_>,
         waker: &Waker,
     ) -> Result<(), Unfit> {
-        either!(self, seat => seat.park(client, upstream, terms, waker))
+        let outcome = either!(self, seat => seat.park(client, upstream, terms, waker));
+        outcome.inspect_err(|unfit| self.counts().unfit(unfit))
     }
 
     /// The same for a tunnel: whatever comes on either socket goes to the other one.
@@ -164,10 +183,11 @@ impl Seat {
         tenant: Arc<dyn Tenant>,
         waker: &Waker,
     ) -> Result<(), Unfit> {
-        match self {
+        let outcome = match self {
             Self::Sockmap(seat) => seat.open(client, upstream, tenant, waker),
             Self::Wire(_) => Err(Unfit::Differs("a tunnel")),
-        }
+        };
+        outcome.inspect_err(|unfit| self.counts().unfit(unfit))
     }
 
     /// Whether the upstream's socket has nothing to be read, and is open: fit for another request.

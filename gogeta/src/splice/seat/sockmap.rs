@@ -24,7 +24,7 @@ use gogeta_common::pair::{Flow, Phase, Step};
 use rustix::event::PollFlags;
 
 use super::{Back, Ledger, Terms, Unfit, extra, hung_up, is_all_read, is_broken};
-use crate::splice::counts::Reason;
+use crate::splice::counts::{Counts, Reason};
 use crate::splice::engine::{Engine, Kind, Tenant};
 use crate::splice::kernel::{Armed, Number, socket};
 
@@ -66,13 +66,15 @@ impl Seat {
         let cookie = socket::cookie(client)?;
         let extra = extra(client, ledger)?.ok_or(Unfit::Unquiet)?;
         is_all_read(client, ledger)?;
-        let slot = engine.seat(cookie).ok_or_else(|| {
-            engine.counts.unfit.fetch_add(1, Ordering::Relaxed);
-            Unfit::Full
-        })?;
+        let slot = engine.seat(cookie).ok_or(Unfit::Full)?;
         let seat = Self { engine: engine.clone(), slot, client: cookie, extra, upstream: None, before: 0 };
         seat.engine.program.enter(client, cookie, Flow::client(slot))?;
         Ok(seat)
+    }
+
+    /// What its engine counts.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.engine.counts
     }
 
     /// Wants the pair back, at the end of its request at the latest.
@@ -169,7 +171,6 @@ impl Seat {
             }
             Err(unfit) => {
                 self.engine.ignore(slot, sockets);
-                self.engine.counts.unfit.fetch_add(1, Ordering::Relaxed);
                 Err(unfit)
             }
         }

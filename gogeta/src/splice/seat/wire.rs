@@ -20,7 +20,7 @@ use gogeta_common::wire::pair::{Tuple, Way};
 use rustix::event::PollFlags;
 
 use super::{Back, Half, Ledger, Terms, Unfit, extra, is_all_read, stirred};
-use crate::splice::counts::Reason;
+use crate::splice::counts::{Counts, Reason};
 use crate::splice::engine::{Engine, Kind};
 use crate::splice::kernel::socket::{self, Agreed};
 use crate::splice::kernel::{Armed, Behind, Number, Wired};
@@ -77,6 +77,11 @@ impl Seat {
         Ok(Self { engine: engine.clone(), client, behind: Behind::default(), pair: None, bytes: (0, 0) })
     }
 
+    /// What its engine counts.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.engine.counts
+    }
+
     /// Wants the pair back, at the end of its request at the latest.
     pub(super) fn recall(&self) {
         if let Some(pair) = &self.pair {
@@ -103,9 +108,9 @@ impl Seat {
             return Err(Unfit::Closed);
         }
         let outcome = self.arm(client, upstream, terms, waker);
-        let counts = &self.engine.counts;
-        let count = if outcome.is_ok() { &counts.parked } else { &counts.unfit };
-        count.fetch_add(1, Ordering::Relaxed);
+        if outcome.is_ok() {
+            self.counts().parked.fetch_add(1, Ordering::Relaxed);
+        }
         outcome
     }
 
