@@ -51,6 +51,18 @@ const DROP: i32 = 2;
 const CARRIED: u32 = 0x676f;
 const COPY: u32 = 0x6765;
 
+/// What is written there on a packet that was seen to, so that it is not once more at a device above or below that one
+/// (a macvlan and what it is on). Userspace sets it, for it differs from one network namespace to another: what leaves
+/// the one may come to another gogeta in the next.
+#[unsafe(no_mangle)]
+static DONE: u32 = 0;
+
+#[inline(always)]
+fn done() -> u32 {
+    // SAFETY: a constant that userspace has set.
+    unsafe { core::ptr::read_volatile(&raw const DONE) }
+}
+
 /// Bytes of an Ethernet header.
 const ETHERNET: u32 = 14;
 
@@ -111,11 +123,16 @@ fn now() -> (u64, u32) {
 /// A packet that has come.
 #[inline(always)]
 fn inward(skb: *mut __sk_buff, l3: u32) -> i32 {
+    // SAFETY: the context is the kernel's own.
+    let (device, mark) = unsafe { ((*skb).ifindex, (*skb).tc_index) };
+    if mark == done() {
+        return NEXT;
+    }
     let Some((packet, way)) = read(skb, l3, true) else { return NEXT };
     // SAFETY: it is there, and if it is deleted meanwhile, it is kept until this program ends.
     let way = unsafe { &mut *way };
     // SAFETY: the context is the kernel's own.
-    let (device, mark) = unsafe { ((*skb).ifindex, (*skb).tc_index) };
+    unsafe { (*skb).tc_index = done() };
     way.devices[1] = device;
     if way.flow == Way::WATCHED {
         return NEXT;
@@ -173,8 +190,6 @@ fn up(skb: *mut __sk_buff, packet: &mut Packet, numbers: Numbers, shift: u32) ->
 /// What the client's first request acknowledges, for gogeta's socket.
 #[inline(never)]
 fn copy(skb: *mut __sk_buff, packet: &mut Packet, pair: &mut Pair) -> i32 {
-    // SAFETY: the context is the kernel's own.
-    unsafe { (*skb).tc_index = 0 };
     let Place { received, sent } = pair.wire.books.of(events::load(pair)).client;
     if !packet.look() {
         return DROP;
@@ -194,12 +209,16 @@ fn outward(skb: *mut __sk_buff, l3: u32) -> i32 {
     // SAFETY: the context is the kernel's own.
     let skb_ref = unsafe { &mut *skb };
     if skb_ref.tc_index == CARRIED {
-        skb_ref.tc_index = 0;
+        skb_ref.tc_index = done();
+        return NEXT;
+    }
+    if skb_ref.tc_index == done() {
         return NEXT;
     }
     let Some((packet, way)) = read(skb, l3, false) else { return NEXT };
     // SAFETY: it is there, and if it is deleted meanwhile, it is kept until this program ends.
     let way = unsafe { &mut *way };
+    skb_ref.tc_index = done();
     way.devices[0] = skb_ref.ifindex;
     if way.flow == Way::WATCHED {
         return NEXT;

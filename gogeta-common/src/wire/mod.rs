@@ -43,6 +43,9 @@ pub const BARE: [&str; 2] = [PROGRAMS[2], PROGRAMS[3]];
 /// The name of the map that tells whose packets those of a connection are.
 pub const WAYS: &str = "WAYS";
 
+/// A constant of the programs: what is written on a packet that one of them has seen to, not 0.
+pub const DONE: &str = "DONE";
+
 /// Longest block that is added to a request, with a line end, in bytes.
 pub const BLOCK_MAX: usize = 512;
 

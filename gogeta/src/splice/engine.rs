@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::counts::Counts;
 use super::kernel::socket::{self, now};
-use super::kernel::{Behind, Events, Kinds, Messages, Number, Program, Told, Unavailable, Watched};
+use super::kernel::{Arrivals, Behind, Events, Kinds, Messages, Number, Program, Told, Unavailable, Watched};
 
 /// Which engine carries a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -518,6 +518,7 @@ impl Engine {
         mut changed: watch::Receiver<u64>,
     ) -> io::Result<()> {
         let mut messages = events.messages.take().map(Watched::new).transpose()?;
+        let arrivals = events.arrivals.take().map(Watched::new).transpose()?;
         let mut events = Watched::new(events)?;
         let hangups = Watched::new(Hangups(self.clone()))?;
         let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -536,6 +537,10 @@ impl Engine {
                     self.hear_hangups()?;
                 }
                 said = said(&mut messages) => said?,
+                told = told(arrivals.as_ref()) => {
+                    told?;
+                    self.program.review_devices();
+                }
                 Ok(()) = changed.changed() => self.review(),
                 _ = second.tick() => self.sweep(),
             }
@@ -549,6 +554,15 @@ async fn said(messages: &mut Option<AsyncFd<Watched<Messages>>>) -> io::Result<(
     let mut ready = messages.readable_mut().await?;
     ready.clear_ready();
     ready.get_inner_mut().0.tell();
+    Ok(())
+}
+
+/// Waits until a device has come or gone: for ever, where that does not matter.
+async fn told(arrivals: Option<&AsyncFd<Watched<Arrivals>>>) -> io::Result<()> {
+    let Some(arrivals) = arrivals else { return std::future::pending().await };
+    let mut ready = arrivals.readable().await?;
+    ready.clear_ready();
+    ready.get_inner().0.take();
     Ok(())
 }
 

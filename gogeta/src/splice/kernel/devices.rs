@@ -1,137 +1,62 @@
-//! The network devices that the wire engine is attached to.
+//! The network devices that the wire engine is at, and at which of their two doors.
+//!
+//! A host may see one packet at several devices. What a packet looks like to gogeta's socket it must look like to the
+//! host's packet filter, too, which may follow connections: what comes has to be seen to before it, what leaves behind
+//! it. With `br_netfilter` what comes to a bridge is filtered before the bridge itself has it. So a bridge's packets
+//! are seen to where they come to its ports, and where they leave the host for the bridge.
 
 use std::fs;
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
-use std::os::fd::BorrowedFd;
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::path::Path;
 
-use aya::Ebpf;
-use aya::programs::{ProgramError, SchedClassifier, TcAttachType, tc};
-use gogeta_common::wire;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-
-use super::program::Unavailable;
-
 /// Where the kernel shows its devices, and what it says of one that packets of others go through.
-const DEVICES: &str = "/sys/class/net";
+pub(super) const DEVICES: &str = "/sys/class/net";
 
 /// `ARPHRD_ETHER` and `ARPHRD_LOOPBACK` (`linux/if_arp.h`).
 const ETHERNET: u32 = 1;
 const LOOPBACK: u32 = 772;
 
-/// What a device has there whose packets another one has as well.
-const PARTS: [&str; 2] = ["brport", "bonding_slave"];
+/// A way through a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Door {
+    /// Packets come.
+    In,
+    /// Packets leave.
+    Out,
+}
 
-/// A device by which packets of pairs may come and go.
-#[derive(Debug, PartialEq, Eq)]
-struct Device {
-    name: String,
+/// A device by which packets of pairs may come or go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Device {
+    pub(super) name: String,
+    /// Its number, which no other one will have.
+    pub(super) index: u32,
     /// Whether its packets begin with an Ethernet header.
-    has_ethernet: bool,
+    pub(super) has_ethernet: bool,
+    /// Where they are seen to.
+    pub(super) doors: &'static [Door],
 }
 
-/// Loads the programs and attaches them to all devices that there are. Gives what keeps them there.
-pub(super) fn attach(ebpf: &mut Ebpf) -> Result<Hold, Unavailable> {
-    for name in wire::PROGRAMS {
-        classifier(ebpf, name)?.load()?;
-    }
-    let devices = devices(Path::new(DEVICES)).map_err(Unavailable::Devices)?;
-    let mut attached = Vec::new();
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "there is none");
-    for device in devices {
-        match attach_both(ebpf, &device) {
-            Ok(()) => attached.push(device.name),
-            Err(error) => {
-                tracing::debug!(device = device.name, %error, "the wire engine is not at that device");
-                last = io::Error::other(error.to_string());
-            }
-        }
-    }
-    tracing::debug!(devices = ?attached, "the wire engine is attached");
-    if attached.is_empty() {
-        return Err(Unavailable::Devices(last));
-    }
-    Hold::take().map_err(Unavailable::Devices)
-}
-
-/// What keeps the programs at their devices for a moment longer than the process lives.
-///
-/// When a process is killed, the kernel closes its files in an order of its own. A connection of a pair can say that it
-/// is closed in the numbers that its other end knows only as long as the programs are there. So a message in a socket
-/// that nobody reads has the attachments as well: what is in a file's hands is closed behind it (`task_work_run`).
-#[derive(Debug)]
-pub(super) struct Hold {
-    _ends: (UnixStream, UnixStream),
-}
-
-impl Hold {
-    /// Holds all attachments of this process.
-    fn take() -> io::Result<Self> {
-        let mut links = Vec::new();
-        for entry in fs::read_dir("/proc/self/fd")?.flatten() {
-            let is_link = fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == LINK);
-            if let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok())
-                && is_link
-            {
-                // SAFETY: it is an attachment, which stays open: whoever has made it keeps it.
-                links.push(unsafe { BorrowedFd::borrow_raw(number) });
-            }
-        }
-        let ends = UnixStream::pair()?;
-        // A message may have so many (`SCM_MAX_FD`).
-        for links in links.chunks(253) {
-            let mut space = vec![MaybeUninit::uninit(); SendAncillaryMessage::ScmRights(links).size()];
-            let mut rights = SendAncillaryBuffer::new(&mut space);
-            rights.push(SendAncillaryMessage::ScmRights(links));
-            sendmsg(&ends.0, &[IoSlice::new(b"!")], &mut rights, SendFlags::empty())?;
-        }
-        Ok(Self { _ends: ends })
-    }
-}
-
-/// How the kernel calls an attachment.
-const LINK: &str = "anon_inode:bpf_link";
-
-fn attach_both(ebpf: &mut Ebpf, device: &Device) -> Result<(), Unavailable> {
-    let [inward, outward] = if device.has_ethernet { wire::ETHERNET } else { wire::BARE };
-    for (name, way) in [(inward, TcAttachType::Ingress), (outward, TcAttachType::Egress)] {
-        attach_to(classifier(ebpf, name)?, &device.name, way)?;
-    }
-    Ok(())
-}
-
-fn classifier<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, Unavailable> {
-    let program = ebpf.program_mut(name).ok_or(Unavailable::Missing(name))?;
-    Ok(program.try_into()?)
-}
-
-fn attach_to(program: &mut SchedClassifier, device: &str, way: TcAttachType) -> Result<(), Unavailable> {
-    let outcome = program.attach(device, way);
-    if let Err(ProgramError::TcError(_)) = outcome {
-        // A kernel before TCX: what it attaches to has to be made first, and may be there.
-        let _ = tc::qdisc_add_clsact(device);
-        program.attach(device, way)?;
-        return Ok(());
-    }
-    outcome?;
-    Ok(())
-}
-
-/// All devices but loopback, and those whose packets another one has as well: a bridge's, a bond's.
-fn devices(folder: &Path) -> io::Result<Vec<Device>> {
+/// All devices but loopback, and those that are part of a bond, whose packets that has as well.
+pub(super) fn devices(folder: &Path) -> io::Result<Vec<Device>> {
     let mut devices = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let Ok(kind) = fs::read_to_string(entry.path().join("type")) else { continue };
-        let kind = kind.trim().parse().unwrap_or(LOOPBACK);
-        let is_part = PARTS.iter().any(|part| entry.path().join(part).exists());
-        if kind == LOOPBACK || is_part {
+        let path = entry?.path();
+        let number = |file: &str| fs::read_to_string(path.join(file)).ok()?.trim().parse::<u32>().ok();
+        // It may be gone meanwhile.
+        let (Some(kind), Some(index)) = (number("type"), number("ifindex")) else { continue };
+        if kind == LOOPBACK || path.join("bonding_slave").exists() {
             continue;
         }
-        if let Ok(name) = entry.file_name().into_string() {
-            devices.push(Device { name, has_ethernet: kind == ETHERNET });
+        let doors: &[Door] = if path.join("brport").exists() {
+            &[Door::In]
+        } else if path.join("bridge").exists() {
+            &[Door::Out]
+        } else {
+            &[Door::In, Door::Out]
+        };
+        if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+            devices.push(Device { name: name.to_owned(), index, has_ethernet: kind == ETHERNET, doors });
         }
     }
     devices.sort_by(|one, other| one.name.cmp(&other.name));
@@ -143,21 +68,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn devices_of_devices_are_left_to_them() {
+    fn of_a_bridge_what_comes_is_seen_at_its_ports_and_what_leaves_at_itself() {
         let folder = tempfile::tempdir().unwrap();
-        let rows =
-            [("eth0", "1", false), ("lo", "772", false), ("veth1", "1", true), ("tun0", "65534", false)];
-        for (name, kind, is_part) in rows {
+        let rows: [(&str, &str, Option<&str>); 7] = [
+            ("br0", "1", Some("bridge")),
+            ("eth0", "1", None),
+            ("eth1", "1", Some("bonding_slave")),
+            ("lo", "772", None),
+            ("odd", "", None),
+            ("tun0", "65534", None),
+            ("veth1", "1", Some("brport")),
+        ];
+        for (index, (name, kind, part)) in rows.into_iter().enumerate() {
             let device = folder.path().join(name);
             fs::create_dir(&device).unwrap();
             fs::write(device.join("type"), format!("{kind}\n")).unwrap();
-            if is_part {
-                fs::create_dir(device.join("brport")).unwrap();
+            fs::write(device.join("ifindex"), format!("{index}\n")).unwrap();
+            if let Some(part) = part {
+                fs::create_dir(device.join(part)).unwrap();
             }
         }
         fs::write(folder.path().join("bonding_masters"), "").unwrap();
-        let expected = [("eth0", true), ("tun0", false)]
-            .map(|(name, has_ethernet)| Device { name: name.to_owned(), has_ethernet });
+        let expected = [
+            ("br0", 0, true, &[Door::Out][..]),
+            ("eth0", 1, true, &[Door::In, Door::Out]),
+            ("tun0", 5, false, &[Door::In, Door::Out]),
+            ("veth1", 6, true, &[Door::In]),
+        ]
+        .map(|(name, index, has_ethernet, doors)| Device {
+            name: name.to_owned(),
+            index,
+            has_ethernet,
+            doors,
+        });
         assert_eq!(devices(folder.path()).unwrap(), expected);
     }
 }

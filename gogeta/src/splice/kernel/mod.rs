@@ -2,6 +2,8 @@
 //!
 //! The only importer of aya, and with `inherited.rs` the only place of unsafe code.
 
+mod arrivals;
+mod attachments;
 mod devices;
 mod memory;
 mod messages;
@@ -9,6 +11,7 @@ mod program;
 pub mod socket;
 mod watched;
 
+pub use arrivals::Arrivals;
 pub use memory::{Armed, Behind, Number, Pairs, Wired};
 pub use messages::Messages;
 pub use program::{Events, Kinds, Program, Told, Unavailable};

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aya::maps::{HashMap, Map, MapData, MapError, RingBuf, SockHash};
@@ -14,7 +15,8 @@ use gogeta_common::pair::{Carried, Flow, Wake};
 use gogeta_common::wire::pair::{Tuple, Way};
 use gogeta_common::{DOOR_PROGRAM, PROBE_PROGRAM, shared, sockmap, wire};
 
-use super::devices::{self, Hold};
+use super::arrivals::Arrivals;
+use super::attachments::Attachments;
 use super::memory::Pairs;
 use super::messages::{self, Messages};
 
@@ -97,9 +99,9 @@ pub struct Program {
     ways: Mutex<HashMap<MapData, Key, Value>>,
     /// What userspace and kernel share of each pair.
     pub pairs: Pairs,
-    /// Holds the programs, and their attachments.
+    /// Holds the programs, and what they are attached to but devices.
     ebpf: Ebpf,
-    _hold: Option<Hold>,
+    attachments: Option<Mutex<Attachments>>,
 }
 
 impl std::fmt::Debug for Program {
@@ -117,8 +119,9 @@ impl Program {
     /// [`Unavailable`], with the kernel's reason.
     pub fn load(pairs: u32, logs: bool, kinds: Kinds) -> Result<(Self, Events), Unavailable> {
         let mut loader = EbpfLoader::new();
-        let logs = u32::from(logs);
+        let (logs, done) = (u32::from(logs), done());
         loader
+            .override_global(wire::DONE, &done, true)
             .override_global(shared::LOGS, &logs, true)
             .map_max_entries(sockmap::SOCKETS, 2 * pairs)
             .map_max_entries(sockmap::FLOWS, 2 * pairs)
@@ -149,13 +152,25 @@ impl Program {
             program.load()?;
             program.attach(sockets.fd())?;
         }
-        let hold = if kinds.wire { Some(devices::attach(&mut ebpf)?) } else { None };
+        let (mut attachments, mut arrivals) = (None, None);
+        if kinds.wire {
+            // First, so that none is missed.
+            arrivals = Some(Arrivals::new().map_err(Unavailable::Devices)?);
+            attachments = Some(Mutex::new(Attachments::new(&mut ebpf)?));
+        }
         let door: &mut SocketFilter =
             ebpf.program_mut(DOOR_PROGRAM).ok_or(Unavailable::Missing(DOOR_PROGRAM))?.try_into()?;
         door.load()?;
         let (sockets, flows, ways) = (Mutex::new(sockets), Mutex::new(flows), Mutex::new(ways));
-        let this = Self { sockets, flows, ways, pairs, ebpf, _hold: hold };
-        Ok((this, Events { ring: events, messages }))
+        let this = Self { sockets, flows, ways, pairs, ebpf, attachments };
+        Ok((this, Events { ring: events, messages, arrivals }))
+    }
+
+    /// Sees to devices that have come or gone.
+    pub fn review_devices(&self) {
+        if let Some(attachments) = &self.attachments {
+            lock(attachments).review();
+        }
     }
 
     /// Keeps new connections out of that listener's queue from now on.
@@ -229,6 +244,12 @@ impl Program {
     }
 }
 
+/// See [`wire::DONE`]: the number of this network namespace, as far as it goes, and one bit besides.
+fn done() -> u32 {
+    let network = std::fs::metadata("/proc/self/ns/net").map_or(0, |network| network.ino());
+    0x8000 | (network & 0x7fff) as u32
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -245,6 +266,8 @@ pub struct Events {
     ring: RingBuf<MapData>,
     /// What it says besides, where `--log` wants to know.
     pub messages: Option<Messages>,
+    /// Tells of devices, where that matters.
+    pub arrivals: Option<Arrivals>,
 }
 
 /// One thing that it told.
