@@ -9,16 +9,20 @@ use crate::support::gogeta::Builder;
 use crate::support::netns::{Namespace, Router, connect};
 
 /// Where gogeta listens: nobody else does there.
-const PORT: u16 = 8080;
+pub(super) const PORT: u16 = 8080;
 
 /// The hosts.
 pub(super) struct World {
     pub(super) clients: Namespace,
     pub(super) backends: Namespace,
     pub(super) proxy: Namespace,
+    /// The clients' own address.
+    client: IpAddr,
     /// The proxy's address for clients, and the backends'.
     front: IpAddr,
     pub(super) back: IpAddr,
+    /// The proxy's address for the backends.
+    pub(super) near_back: IpAddr,
     /// The proxy's address for the tests themselves.
     admin: IpAddr,
 }
@@ -27,19 +31,41 @@ impl World {
     /// With a cable from the clients to the proxy, and from there to the backends; none where that cannot be made.
     pub(super) async fn new() -> Option<Self> {
         let (clients, proxy, backends) = (Namespace::new()?, Namespace::new()?, Namespace::new()?);
-        let (_, front) = connect(&clients, &proxy).await;
-        let (_, back) = connect(&proxy, &backends).await;
+        let (client, front) = connect(&clients, &proxy).await;
+        let (near_back, back) = connect(&proxy, &backends).await;
         let (_, admin) = connect(&Namespace::host(), &proxy).await;
-        Some(Self { clients, backends, proxy, front, back, admin })
+        Some(Self { clients, backends, proxy, client, front, back, near_back, admin })
     }
 
     /// With a router on each of these ways.
     pub(super) async fn routed() -> Option<(Self, [Router; 2])> {
         let (clients, proxy, backends) = (Namespace::new()?, Namespace::new()?, Namespace::new()?);
-        let (before, _, front) = Router::between(&clients, &proxy).await?;
-        let (behind, _, back) = Router::between(&proxy, &backends).await?;
+        let (before, client, front) = Router::between(&clients, &proxy).await?;
+        let (behind, near_back, back) = Router::between(&proxy, &backends).await?;
         let (_, admin) = connect(&Namespace::host(), &proxy).await;
-        Some((Self { clients, backends, proxy, front, back, admin }, [before, behind]))
+        Some((Self { clients, backends, proxy, client, front, back, near_back, admin }, [before, behind]))
+    }
+
+    /// Puts the proxy's ends of its cables into bridges, which have their addresses then.
+    pub(super) async fn bridge(&self) {
+        for (bridge, address) in [("front", self.front), ("back", self.near_back)] {
+            let device = self.proxy.device(address).await;
+            let lines = format!(
+                "ip address flush dev {device}; ip link add {bridge} type bridge; ip link set {device} master {bridge}
+                 ip address add {address}/30 dev {bridge}; ip link set {bridge} up"
+            );
+            self.proxy.shell(&lines).await;
+        }
+    }
+
+    /// The proxy's address for the tests themselves.
+    pub(super) fn admin_address(&self) -> IpAddr {
+        self.admin
+    }
+
+    /// Where clients are.
+    pub(super) fn client_address(&self) -> IpAddr {
+        self.client
     }
 
     /// Where a client of IPv4 finds gogeta.
@@ -64,7 +90,10 @@ impl World {
 
     fn listening(&self, builder: Builder, address: IpAddr) -> Builder {
         let (listen, admin) = (SocketAddr::new(address, PORT), SocketAddr::new(self.admin, 0));
-        builder.on(&self.proxy).args(["--listen", &listen.to_string(), "--admin", &admin.to_string()])
+        let builder = builder.on(&self.proxy);
+        let builder =
+            if builder.has("admin") { builder } else { builder.args(["--admin", &admin.to_string()]) };
+        if builder.has("listen") { builder } else { builder.args(["--listen", &listen.to_string()]) }
     }
 
     /// A client that is connected to this address.

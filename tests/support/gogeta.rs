@@ -309,7 +309,7 @@ impl Builder {
     }
 
     /// Whether an option is given, in whatever way.
-    fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         let given = |argument: &OsString| {
             argument
                 .to_str()

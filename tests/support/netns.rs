@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -82,6 +82,18 @@ impl Namespace {
         Some(namespace)
     }
 
+    /// The one that this process has.
+    pub(crate) fn of(pid: &str) -> Self {
+        let name = format!("gogeta-{}-{}", std::process::id(), number());
+        ip(&["netns", "attach", &name, pid]).expect("it is there");
+        Self { place: Place(Some(name)), cables: Mutex::default() }
+    }
+
+    /// Its file, which is not there for the one that the tests run in.
+    pub(crate) fn file(&self) -> PathBuf {
+        Path::new("/run/netns").join(self.place.0.as_deref().unwrap_or_default())
+    }
+
     /// The one that the tests run in.
     pub(crate) fn host() -> Self {
         Self { place: Place::default(), cables: Mutex::default() }
@@ -95,8 +107,8 @@ impl Namespace {
     /// Does this on a thread in here: the sockets that it makes stay in here.
     pub(crate) fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let enter = || {
-            if let Some(name) = &self.place.0 {
-                let file = File::open(format!("/run/netns/{name}")).expect("it is there");
+            if self.place.0.is_some() {
+                let file = File::open(self.file()).expect("it is there");
                 let network = Some(LinkNameSpaceType::Network);
                 move_into_link_name_space(file.as_fd(), network).expect("it is entered");
             }
@@ -155,6 +167,20 @@ impl Namespace {
         for [end, _] in &*self.cables.lock().expect("it is whole") {
             self.ip(&["link", "set", &end.name, state]);
         }
+    }
+
+    /// Runs a script of sh(1) in here, and gives what it says; wants each of its commands to succeed.
+    pub(crate) async fn shell(&self, script: &str) -> String {
+        let output = self.place.command("sh").args(["-euc", script]).output().await.expect("a shell");
+        let says = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{script}: {}{}", says(&output.stdout), says(&output.stderr));
+        says(&output.stdout)
+    }
+
+    /// The device in here that has this address.
+    pub(crate) async fn device(&self, address: IpAddr) -> String {
+        let shown = self.shell(&format!("ip -o address show to {address}")).await;
+        shown.split_whitespace().nth(1).expect("a device").to_owned()
     }
 
     /// Runs ip(8) on it, and wants it to succeed.
@@ -227,6 +253,11 @@ impl Router {
         let router = Self(router);
         router.pass();
         Some((router, near, far))
+    }
+
+    /// Itself.
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.0
     }
 
     /// Loses every packet from now on, in both directions. Unlike behind a cable that is pulled, a sender does not

@@ -23,6 +23,8 @@ pub(crate) const ALL: &[Tool] = &[
     tool("etcdctl", "etcd-client", "routes from a real etcd"),
     tool("nginx", "nginx", "real servers behind the proxy"),
     tool("ip", "iproute2", "several hosts, as network namespaces"),
+    tool("nft", "nftables", "packet filters around the proxy"),
+    tool("conntrack", "conntrack", "hosts that follow connections"),
     tool("wrk", "wrk", "behaviour under load"),
     tool("varnishtest", "varnish", "scripts of clients and servers on both sides of the proxy"),
     tool("curl", "curl", "real clients in front of the proxy"),
