@@ -1,11 +1,17 @@
 //! Devices of other kinds than a cable, those that come later, and kernels that attach programs to them in the old way.
 
+use std::net::IpAddr;
+use std::process::Stdio;
+
 use rustix::process::Signal;
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, Command};
 
 use super::settings::{Expected, Setting};
 use super::world::{PORT, World};
 use crate::support::gogeta::Builder;
 use crate::support::netns::{Namespace, connect};
+use crate::support::wait::DEADLINE;
 
 /// gogeta tells to which devices it comes.
 fn telling(builder: Builder) -> Builder {
@@ -51,18 +57,50 @@ async fn an_instance_whose_segments_do_not_fit_through_the_clients_tunnel_stays_
 }
 
 /// An end of a tunnel (VXLAN, RFC 7348) between two addresses, of 50 bytes less.
-async fn tunnel(
-    namespace: &Namespace,
-    near: std::net::IpAddr,
-    far: std::net::IpAddr,
-    inner: std::net::IpAddr,
-) {
+async fn tunnel(namespace: &Namespace, near: IpAddr, far: IpAddr, inner: IpAddr) {
     let device = namespace.device(near).await;
     let lines = format!(
         "ip link add tunnel type vxlan id 7 local {near} remote {far} dev {device} dstport 4789
          ip address add {inner}/24 dev tunnel; ip link set tunnel up"
     );
     namespace.shell(&lines).await;
+}
+
+#[tokio::test]
+async fn devices_without_ethernet_carry_too() {
+    let Some(mut world) = World::new().await else { return };
+    let (near, far) = ("192.0.2.1".parse().expect("an address"), "192.0.2.2".parse().expect("an address"));
+    let _backends = bare(&world.proxy, near, &world.backends, far).await;
+    world.back = far;
+    {
+        // From Ethernet to none, and back.
+        let Some(setting) = Setting::new(&world).await else { return };
+        setting.expect(&world, world.front(), Expected::Carried).await;
+    }
+    let Some(cabled) = World::new().await else { return };
+    let _clients = bare(&cabled.proxy, near, &cabled.clients, far).await;
+    // What fits the instance's way fits the other.
+    let Some(setting) = Setting::new(&cabled).await else { return };
+    setting.expect(&cabled, (near, PORT).into(), Expected::Carried).await;
+}
+
+/// A way between two of them, of packets without any header before IP's; it is there for as long as this is.
+async fn bare(one: &Namespace, near: IpAddr, other: &Namespace, far: IpAddr) -> Child {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/parked_network/pump.py");
+    let mut pump = Command::new("python3")
+        .arg(script)
+        .args([one.file(), other.file()])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("python3 runs");
+    let mut said = [0; 3];
+    let out = pump.stdout.as_mut().expect("it is piped");
+    tokio::time::timeout(DEADLINE, out.read_exact(&mut said)).await.expect("in time").expect("it says so");
+    for (namespace, address) in [(one, near), (other, far)] {
+        namespace.shell(&format!("ip address add {address}/24 dev tun; ip link set tun up")).await;
+    }
+    pump
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! The engines' programs in the kernel, with their maps.
 //!
 //! Nothing is pinned: programs and maps go when their last descriptor is closed, be it by a crash. So do attachments
-//! to devices, from Linux 6.6 on (`TCX`); before, a device keeps its filters, which do nothing without pairs.
+//! to devices, from Linux 6.6 on (`TCX`); before, a device keeps its filters, which the next gogeta
+//! removes.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
