@@ -198,7 +198,8 @@ pub(crate) async fn connect(one: &Namespace, other: &Namespace) -> (IpAddr, IpAd
     ip(&["link", "add", &a, "type", "veth", "peer", "name", &b]).expect("a cable");
     let ends = [End { place: one.place.clone(), name: a }, End { place: other.place.clone(), name: b }];
     // 198.18.0.0/15 is for tests of networks (RFC 2544): networks of four addresses, some for each process.
-    let network = u32::from(Ipv4Addr::new(198, 18, 0, 0)) + ((pid << 5 | number & 31) & 0x7fff) * 4;
+    // They are used again, which must not be while another test still has them.
+    let network = u32::from(Ipv4Addr::new(198, 18, 0, 0)) + ((pid << 8 | number & 0xff) & 0x7fff) * 4;
     let addresses = [1, 2].map(|host| Ipv4Addr::from(network + host));
     for ((side, end), address) in [one, other].into_iter().zip(&ends).zip(addresses) {
         if let Some(name) = &side.place.0 {
