@@ -24,6 +24,21 @@ async fn mirror(mut peer: Peer) {
 }
 
 #[tokio::test]
+async fn a_connection_for_one_request_is_not_parked_and_its_upstreams_is_used_again() {
+    let web = Backend::scripted(mirror).await;
+    // Each worker has connections of its own.
+    let builder = Gogeta::routes(&service("a.test", &[web.port])).args(["--threads", "1"]);
+    let Some(gogeta) = parking_with(builder).await else { return };
+    for number in 0..5 {
+        let mut client = Client::connect(gogeta.proxy).await;
+        client.send(format!("GET /{number} HTTP/1.1\r\nHost: a.test\r\nConnection: x, Close\r\n\r\n")).await;
+        assert_eq!(client.reply().await.text(), format!("GET /{number} HTTP/1.1"));
+        assert!(client.rest().await.is_empty(), "it is closed");
+    }
+    assert_eq!((metric(&gogeta, "gogeta_splice_parked_total").await, web.connections()), (0.0, 1));
+}
+
+#[tokio::test]
 async fn one_connection_with_everything_on_it() {
     let (web, other) = (Backend::scripted(mirror).await, Backend::named("other").await);
     let routes = service("a.test", &[web.port]) + &service("b.test", &[other.port]);

@@ -106,7 +106,7 @@ pub fn settle(
     (instance, upstream): (&Arc<Instance>, &Arc<Upstream>),
 ) {
     let Some(Splice { engine, .. }) = &worker.shared.splice else { return };
-    if client.is_old.get() || upstream.tls.is_some() {
+    if client.is_old.get() || upstream.tls.is_some() || headers::is_last(request.headers()) {
         return;
     }
     let config = worker.config();

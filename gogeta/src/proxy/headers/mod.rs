@@ -259,6 +259,11 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
+/// Whether nothing is to follow on the connection that this has come by (RFC 9112, 9.6).
+pub fn is_last(headers: &HeaderMap) -> bool {
+    connection_options(headers).any(|option| option.eq_ignore_ascii_case(b"close"))
+}
+
 /// The options in all `Connection` lines. One that is no token does not hide those beside it: the next proxy may
 /// see them.
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
