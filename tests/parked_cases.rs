@@ -62,8 +62,9 @@ async fn try_all(kind: Kind, way: Way) {
     let veil = TcpListener::bind((here, 0)).await.expect("a port");
     let routes = service_at("a.test", &[veil.local_addr().expect("an address")]);
     let [listen, admin] = [8080, 0].map(|port| SocketAddr::new(there, port).to_string());
-    // One thread: the next client gets the connections that the last one has left.
-    let builder = Gogeta::routes(&routes).args(["--threads", "1", "--listen", &listen, "--admin", &admin]);
+    // Nobody gets connections that the last one has left: they lead to the origin by then.
+    let builder = Gogeta::routes(&routes).args(["--listen", &listen, "--admin", &admin]);
+    let builder = builder.args(["--threads", "1", "--upstream-idle-timeout", "0"]);
     let Some(gogeta) = parking_by(kind, builder.on(&host)).await else { return };
     let veil = tokio::spawn(hide_warm_requests(veil, origin));
     let front = TcpListener::bind("127.0.0.1:0").await.expect("a port");

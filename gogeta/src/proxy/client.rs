@@ -136,6 +136,12 @@ impl Client {
         }
     }
 
+    /// The connection that it was parked with, where that leads elsewhere.
+    pub fn take_other(&self, upstream: &Upstream) -> Option<Pinned> {
+        let is_other = |pinned: &mut Pinned| !pinned.answers && pinned.upstream.id != upstream.id;
+        self.pinned.borrow_mut().take_if(is_other)
+    }
+
     /// The connection that is its own, as far as it leads there. Any other is the next one's, or closed.
     pub fn take_own(&self, upstream: &Upstream, worker: &Worker) -> Option<Own> {
         if let Some(pinned) = self.pinned.take()

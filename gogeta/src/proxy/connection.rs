@@ -87,6 +87,10 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
     if let Some(connection) = client.offer.take() {
         worker.pool.put(connection);
     }
+    let pinned = client.pinned.take();
+    if let Some(pinned) = pinned {
+        pinned.retire(&worker).await;
+    }
     let parts = http.into_parts();
     let mut socket = parts.io.into_inner();
     // Taken out in any case: its record holds the client that holds it.

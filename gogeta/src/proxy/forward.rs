@@ -106,6 +106,9 @@ async fn connection(
     destination: Destination<'_>,
 ) -> Result<Connected, ProxyError> {
     worker.retries.request();
+    if let Some(other) = client.take_other(destination.upstream) {
+        other.retire(worker).await;
+    }
     if let Some(own) = client.take_own(destination.upstream, worker) {
         let connection = match own {
             Own::Offer(connection) => connection,

@@ -18,6 +18,7 @@ use super::pool::UpstreamConnection;
 use super::socket::{Dormant, Socket};
 use super::tenancy::Tenancy;
 use super::transport::Transport;
+use super::worker::Worker;
 use crate::routes::model::Upstream;
 use crate::splice::counts::Reason;
 use crate::splice::{Back, Engine, Seat, Terms, Unfit};
@@ -54,8 +55,8 @@ struct Parked {
     tenancy: Arc<Tenancy>,
 }
 
-/// What an upstream's connection is between being parked and its next request. It belongs to one client for good:
-/// nobody else's request may follow on it.
+/// What an upstream's connection is between being parked and its next request. It belongs to one client for good,
+/// if anything was carried: nobody else's request may follow on it.
 #[derive(Debug)]
 pub struct Pinned {
     /// The connection.
@@ -64,6 +65,24 @@ pub struct Pinned {
     pub upstream: Arc<Upstream>,
     /// Whether the client's next request is there already, and is not to be sent.
     pub answers: bool,
+    /// Whether nothing was carried, so that it is nobody's own.
+    pub is_untouched: bool,
+}
+
+impl Pinned {
+    /// Its client does not need it any more: it is for the next one, or closed.
+    pub async fn retire(self, worker: &Worker) {
+        if self.is_untouched {
+            // Where hyper does not want it, it is closed.
+            if let Ok(connection) = UpstreamConnection::resume(self, worker.config().response_limits).await {
+                worker.pool.put(connection);
+            }
+        } else if let Some(socket) = self.transport.into_socket() {
+            // All that came by it was answered, or nobody waits for the answer. Closed in the usual way, its port would
+            // be taken for a minute, and a connection of its own for each client is many ports.
+            socket.reset();
+        }
+    }
 }
 
 /// A pair that is userspace's again.
@@ -161,6 +180,11 @@ impl Parkable {
         {
             return Ok(Some(Left::Whole(connection)));
         }
+        if engine.is_full() && !self.seat.as_ref().is_some_and(Seat::has_slot) {
+            engine.counts.unfit(&Unfit::Full);
+            self.not_parked(tenancy, &Unfit::Full);
+            return Ok(Some(Left::Whole(connection)));
+        }
         if self.seat.is_none() {
             match Seat::take(engine, tenancy.kind, socket.as_fd(), socket.ledger()) {
                 Ok(seat) => self.seat = Some(seat),
@@ -189,13 +213,14 @@ impl Parkable {
             }
             Err(unfit) => {
                 let is_clean = seat.is_upstream_clean(theirs.as_fd(), theirs.ledger());
+                let is_untouched = seat.is_untouched();
                 self.not_parked(tenancy, &unfit);
                 self.state = State::Awake(ours.awake()?);
                 if !is_clean {
                     return Ok(Some(Left::Pinned(None)));
                 }
                 let transport = Transport::plain(theirs.awake()?);
-                Ok(Some(Left::Pinned(Some(Pinned { transport, upstream, answers: false }))))
+                Ok(Some(Left::Pinned(Some(Pinned { transport, upstream, answers: false, is_untouched }))))
             }
         }
     }
@@ -222,6 +247,7 @@ impl Parkable {
             self.patience.carried(seat.carried());
         }
         let is_misfit = reason == Reason::Answer && seat.carried() <= 1;
+        let is_untouched = seat.is_untouched();
         let is_clean = back != Back::Quiet || seat.is_upstream_clean(theirs.0, theirs.1);
         let State::Parked(parked) = std::mem::replace(&mut self.state, State::Gone) else {
             return Poll::Ready(Ok(None));
@@ -240,7 +266,7 @@ impl Parkable {
         };
         let pinned = if is_clean {
             let transport = Transport::plain(theirs.awake()?);
-            Some(Pinned { transport, upstream: upstream.clone(), answers })
+            Some(Pinned { transport, upstream: upstream.clone(), answers, is_untouched })
         } else {
             None
         };

@@ -40,7 +40,7 @@ pub struct UpstreamConnection {
     idle_since: Instant,
     /// Whether it has carried a request before.
     pub reused: bool,
-    /// Whether it was parked with a client's, whose own it is from then on.
+    /// Whether something was carried by it for a client, whose own it is from then on.
     pub is_private: bool,
 }
 
@@ -91,9 +91,10 @@ impl UpstreamConnection {
     ///
     /// As above.
     pub async fn resume(pinned: Pinned, limits: ResponseLimits) -> Result<Box<Self>, hyper::Error> {
-        let mut this = Self::new(pinned.transport, pinned.upstream, limits).await?;
-        (this.reused, this.is_private) = (true, true);
-        if pinned.answers {
+        let Pinned { transport, upstream, answers, is_untouched } = pinned;
+        let mut this = Self::new(transport, upstream, limits).await?;
+        (this.reused, this.is_private) = (true, !is_untouched);
+        if answers {
             this.desk.borrow_mut().forestall();
         }
         Ok(this)
@@ -279,7 +280,14 @@ impl Pool {
     /// Keeps a connection whose exchange is over, if it can carry another: the response was read to its end and
     /// nothing follows it, and the request was sent whole.
     pub fn put(&self, mut connection: Box<UpstreamConnection>) {
-        if connection.is_private || self.lifetime.is_zero() || !connection.is_done() {
+        if !connection.is_done() {
+            return;
+        }
+        if connection.is_private {
+            // See `Pinned::retire`.
+            return connection.into_socket().map_or((), Socket::reset);
+        }
+        if self.lifetime.is_zero() {
             return;
         }
         connection.idle_since = Instant::now();

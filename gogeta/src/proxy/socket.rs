@@ -50,7 +50,10 @@ impl Socket {
     }
 
     /// Closes by a reset.
-    pub fn reset(self) {
+    pub fn reset(mut self) {
+        if let Some(watch) = &mut self.watch {
+            watch.reset();
+        }
         // Where that cannot be said it is closed in the usual way.
         let _ = self.stream.set_zero_linger();
     }

@@ -10,7 +10,6 @@ use std::task::Waker;
 use std::time::Duration;
 
 use gogeta_common::pair::{Carried, Phase, Step, Wake};
-use gogeta_common::wire::pair::{Tuple, Way};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use serde::Serialize;
@@ -20,7 +19,8 @@ use tokio::sync::watch;
 
 use super::counts::Counts;
 use super::kernel::socket::{self, now};
-use super::kernel::{Arrivals, Behind, Events, Kinds, Messages, Number, Program, Told, Unavailable, Watched};
+use super::kernel::{Arrivals, Events, Kinds, Messages, Number, Program, Told, Unavailable, Watched};
+use super::ways::Lingering;
 
 /// Which engine carries a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,26 +41,6 @@ impl Kind {
     }
 }
 
-/// A socket of which it is noted by which devices its packets come and go, for as long as it lives.
-#[derive(Debug)]
-pub struct Watch {
-    engine: Arc<Engine>,
-    tuple: Tuple,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        // What was carried past it outlives it.
-        if self.engine.program.way(&self.tuple).is_some_and(|way| way.flow == Way::WATCHED) {
-            self.engine.program.forget_way(&self.tuple);
-        }
-    }
-}
-
-/// How long nothing may have come by the way of a socket that was closed, until the kernel has forgotten it: it waits
-/// for a minute (`TCP_TIMEWAIT_LEN`), and tries to send what is left for about as long from one time to the next.
-const LINGER: Duration = Duration::from_secs(130);
-
 /// Events of hang-ups that are taken at once.
 const BATCH: usize = 64;
 
@@ -71,8 +51,8 @@ pub struct Engine {
     slots: Vec<Mutex<Slot>>,
     /// The one that was free the longest is the next.
     free: Mutex<VecDeque<u32>>,
-    /// Ways that are to be forgotten, and when to look at them, in that order.
-    lingering: Mutex<VecDeque<(Duration, Tuple)>>,
+    /// Ways of sockets that are closed.
+    pub(super) lingering: Mutex<Lingering>,
     /// Which engines there are.
     pub kinds: Kinds,
     hangups: OwnedFd,
@@ -267,6 +247,21 @@ impl Engine {
         }
     }
 
+    /// Nothing is carried of this pair any more; whoever lets go of it in the midst of something breaks that off.
+    pub(super) fn finish(&self, slot: u32) {
+        while self.program.pairs.load(slot).phase().is_carried() {
+            for step in [Step::Take, Step::Answer, Step::Break] {
+                self.step(slot, step);
+            }
+        }
+        self.program.pairs.end_clocks(slot, socket::milliseconds());
+    }
+
+    /// Whether no slot is free.
+    pub fn is_full(&self) -> bool {
+        lock(&self.free).is_empty()
+    }
+
     /// A slot for a client, if one is free.
     pub(super) fn seat(&self, client: u64) -> Option<u32> {
         let slot = lock(&self.free).pop_front()?;
@@ -304,49 +299,6 @@ impl Engine {
     /// What the engines are called that there are, the better one first.
     pub fn names(&self) -> Vec<&'static str> {
         [Kind::Wire, Kind::Sockmap].into_iter().filter(|kind| self.has(*kind)).map(Kind::name).collect()
-    }
-
-    /// Notes from now on by which devices a socket's packets come and go, if there is an engine that needs to know. A
-    /// pair's first request is not carried before all of them were seen to.
-    pub fn watch(self: &Arc<Self>, socket: BorrowedFd<'_>) -> Option<Watch> {
-        let tuple = if self.kinds.wire { socket::tuple(socket).ok()?? } else { return None };
-        self.program.lead(&tuple, Way { flow: Way::WATCHED, ..Way::default() }).ok()?;
-        Some(Watch { engine: self.clone(), tuple })
-    }
-
-    /// Packets between these addresses are no pair's any more. Where their socket is behind, they are its own for as
-    /// long as the kernel has it.
-    pub(super) fn leave(&self, tuple: &Tuple, behind: Behind) {
-        let Behind { side, shift } = behind;
-        let way = Way { flow: Way::GONE, shift, side, last: now(), devices: [0; 2] };
-        if behind == Behind::default() || self.program.lead(tuple, way).is_err() {
-            self.program.forget_way(tuple);
-            return;
-        }
-        lock(&self.lingering).push_back((Duration::from_nanos(now()) + LINGER, *tuple));
-    }
-
-    /// Forgets the ways of sockets that the kernel has forgotten.
-    fn forget_ways(&self) {
-        let now = Duration::from_nanos(now());
-        loop {
-            let due = {
-                let mut lingering = lock(&self.lingering);
-                if lingering.front().is_none_or(|(due, _)| *due > now) {
-                    return;
-                }
-                lingering.pop_front()
-            };
-            let Some((_, tuple)) = due else { return };
-            // It may be a pair's again, or be gone with one.
-            let Some(way) = self.program.way(&tuple).filter(|way| way.flow == Way::GONE) else { continue };
-            let last = Duration::from_nanos(way.last);
-            if last + LINGER <= now {
-                self.program.forget_way(&tuple);
-            } else {
-                lock(&self.lingering).push_back((now + LINGER, tuple));
-            }
-        }
     }
 
     /// A pair is about to be parked: its hang-ups are heard from now on.
@@ -575,6 +527,6 @@ impl AsFd for Hangups {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! seat     a client's connection among the pairs: park it with an upstream, look at it, take it back
 //! engine   all pairs: who wakes whom, what was carried; a task that hears from the kernel
+//! ways     whose packets are whose, to the wire engine, also when a socket is closed
 //! trial    what the engine has to show at start, before it is trusted
 //! kernel   the door: program, maps, shared memory, what only system calls tell
 //! ```
@@ -15,10 +16,12 @@ pub mod kernel;
 pub mod metrics;
 pub mod seat;
 pub mod trial;
+pub mod ways;
 
-pub use engine::{Engine, Kind, Name, Tenant, Watch};
+pub use engine::{Engine, Kind, Name, Tenant};
 pub use kernel::Kinds;
 pub use seat::{Back, Ledger, Seat, Terms, Unfit};
+pub use ways::Watch;
 
 #[cfg(test)]
 mod rules;

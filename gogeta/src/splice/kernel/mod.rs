@@ -14,5 +14,5 @@ mod watched;
 pub use arrivals::Arrivals;
 pub use memory::{Armed, Behind, Number, Pairs, Wired};
 pub use messages::Messages;
-pub use program::{Events, Kinds, Program, Told, Unavailable};
+pub use program::{Change, Events, Kinds, Program, Told, Unavailable};
 pub use watched::Watched;

@@ -75,8 +75,23 @@ pub struct Kinds {
     pub wire: bool,
 }
 
-/// Ways of sockets that are closed, or about to be, which the kernel may still have.
-const LINGERING: u32 = 262_144;
+/// Ways of sockets beside the parked ones: of all others that might be parked, and of those that are closed and that the
+/// kernel may still have. There is memory only for as many as there are.
+const OTHERS: u32 = if cfg!(test) { 30 } else { 262_144 };
+
+/// Only where there is one already (`linux/bpf.h`).
+const BPF_EXIST: u64 = 2;
+
+/// What becomes of a way.
+#[derive(Debug)]
+pub enum Change {
+    /// Nothing else.
+    Leave,
+    /// Nothing.
+    Forget,
+    /// This.
+    Lead(Way),
+}
 
 /// What aya takes for a map's key.
 #[derive(Clone, Copy)]
@@ -126,7 +141,7 @@ impl Program {
             .override_global(shared::LOGS, &logs, true)
             .map_max_entries(sockmap::SOCKETS, 2 * pairs)
             .map_max_entries(sockmap::FLOWS, 2 * pairs)
-            .map_max_entries(wire::WAYS, 2 * pairs + LINGERING)
+            .map_max_entries(wire::WAYS, 2 * pairs + OTHERS)
             .map_max_entries(shared::PAIRS, pairs);
         let speaks = messages::prepare(&mut loader);
         let mut ebpf = loader.load(OBJECT)?;
@@ -229,6 +244,19 @@ impl Program {
     /// The way of packets between these addresses, where they have one.
     pub fn way(&self, tuple: &Tuple) -> Option<Way> {
         lock(&self.ways).get(&Key(*tuple), 0).ok().map(|value| value.0)
+    }
+
+    /// Puts something else in the place of a way that is there, or nothing, or leaves it as it is: nobody of this
+    /// process changes it in between.
+    pub fn change_way(&self, tuple: &Tuple, change: impl FnOnce(Way) -> Change) {
+        let mut ways = lock(&self.ways);
+        let Ok(Value(way)) = ways.get(&Key(*tuple), 0) else { return };
+        // Where it is not there any more, a connection has begun between the same addresses.
+        let _ = match change(way) {
+            Change::Leave => Ok(()),
+            Change::Forget => ways.remove(&Key(*tuple)),
+            Change::Lead(way) => ways.insert(Key(*tuple), Value(way), BPF_EXIST),
+        };
     }
 
     /// From now on packets between these addresses are nothing to the wire engine.

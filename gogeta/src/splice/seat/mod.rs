@@ -137,6 +137,23 @@ impl Seat {
         outcome.inspect_err(|unfit| engine.counts.unfit(unfit))
     }
 
+    /// Whether it has a slot already, or parking takes one.
+    pub fn has_slot(&self) -> bool {
+        match self {
+            Self::Sockmap(_) => true,
+            Self::Wire(seat) => seat.has_slot(),
+        }
+    }
+
+    /// Whether the upstream's connection is as if it had never been parked: another client's request may follow on it.
+    pub fn is_untouched(&self) -> bool {
+        match self {
+            // The kernel takes what comes by it for this client's.
+            Self::Sockmap(_) => false,
+            Self::Wire(seat) => seat.is_untouched(),
+        }
+    }
+
     fn counts(&self) -> &Counts {
         either!(self, seat => seat.counts())
     }

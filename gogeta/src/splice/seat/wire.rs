@@ -4,8 +4,8 @@
 //! after the other. The two sockets take no part in what is carried: they are watched for whatever comes to them, for
 //! that is userspace's.
 //!
-//! Where a pair ends, its sockets are as many bytes behind as were carried past them, and the kernel may have them for
-//! some time yet: their ways stay for so long.
+//! Where a pair ends, its sockets are as many bytes behind as were carried past them: their [ways](super::super::ways)
+//! say so.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -164,18 +164,23 @@ impl Seat {
     /// Makes this socket the other one of the pair, if it is not yet.
     fn join(&mut self, (upstream, ledger): Half<'_>) -> Result<(), Unfit> {
         let cookie = socket::cookie(upstream)?;
-        if self.pair.as_ref().is_some_and(|pair| pair.upstream.cookie == cookie) {
+        let is_mine = |pair: &Pair| {
+            // Another client may have been parked with it in between, if nothing was carried for this one.
+            let way = || self.engine.program.way(&pair.upstream.tuple);
+            pair.upstream.cookie == cookie && way().is_some_and(|way| way.flow == Flow::upstream(pair.slot).0)
+        };
+        if self.pair.as_ref().is_some_and(is_mine) {
             return Ok(());
         }
-        let seen = |tuple: &Tuple| self.engine.program.way(tuple).map_or([0; 2], |way| way.devices);
         let upstream = Known::of(upstream, ledger)?;
-        let devices = [seen(&self.client.tuple), seen(&upstream.tuple)];
         self.part();
         let fits = self.client.agreed.fits(&upstream.agreed).map_err(Unfit::Differs);
         fits.and_then(|()| is_of_one_family(&self.client.tuple, &upstream.tuple))?;
-        let slot = self.engine.seat(self.client.cookie).ok_or(Unfit::Full)?;
         let [mine, theirs] = [&self.client, &upstream];
         let program = &self.engine.program;
+        let seen = |known: &Known| program.way(&known.tuple).map(|way| way.devices).ok_or(Unfit::Full);
+        let devices = [seen(mine)?, seen(theirs)?];
+        let slot = self.engine.seat(mine.cookie).ok_or(Unfit::Full)?;
         let wired = [(mine, devices[0]), (theirs, devices[1])].map(|(known, devices)| Wired {
             tuple: known.tuple,
             agreed: known.agreed,
@@ -186,8 +191,8 @@ impl Seat {
         for ((known, flow), devices) in ways.into_iter().zip(devices) {
             let way = Way { flow: flow.0, devices, ..Way::default() };
             if let Err(error) = program.lead(&known.tuple, way) {
-                program.forget_way(&theirs.tuple);
-                self.engine.leave(&mine.tuple, self.behind);
+                self.engine.leave(&mine.tuple, Flow::client(slot), self.behind);
+                self.engine.leave(&theirs.tuple, Flow::upstream(slot), Behind::default());
                 self.engine.vacate(slot);
                 return Err(error.into());
             }
@@ -200,21 +205,25 @@ impl Seat {
     fn part(&mut self) {
         let Some(Pair { slot, upstream, .. }) = self.pair.take() else { return };
         let pairs = &self.engine.program.pairs;
-        // Whoever lets go of it in the midst of something breaks that off.
-        while pairs.load(slot).phase().is_carried() {
-            for step in [Step::Take, Step::Answer, Step::Break] {
-                self.engine.step(slot, step);
-            }
-        }
-        pairs.end_clocks(slot, socket::milliseconds());
+        self.engine.finish(slot);
         let (client, theirs) = pairs.behind(slot);
         self.bytes.0 += pairs.read(slot, Number::Up);
         self.bytes.1 += pairs.read(slot, Number::Down);
         self.behind = client;
         // Before the slot is somebody else's.
-        self.engine.leave(&self.client.tuple, client);
-        self.engine.leave(&upstream.tuple, theirs);
+        self.engine.leave(&self.client.tuple, Flow::client(slot), client);
+        self.engine.leave(&upstream.tuple, Flow::upstream(slot), theirs);
         self.engine.vacate(slot);
+    }
+
+    /// See [`super::Seat::has_slot`].
+    pub(super) fn has_slot(&self) -> bool {
+        self.pair.is_some()
+    }
+
+    /// See [`super::Seat::is_untouched`].
+    pub(super) fn is_untouched(&self) -> bool {
+        self.number(Number::Requests) == 0
     }
 
     /// See [`super::Seat::is_upstream_clean`].
