@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpSocket;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -13,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::support::backend::{Backend, service};
 use crate::support::client::Client;
 use crate::support::gogeta::Gogeta;
+use crate::support::limit::raise_the_limit;
 use crate::support::wait::within;
 
 /// One crowd at a time: each is as much as a small machine can take.
@@ -29,14 +29,6 @@ const CONNECTION: u64 = 32;
 /// How much more one may cost whose other side is faster: hyper reads 408 KiB ahead, and has
 /// 128 KiB of unsent bytes.
 const BACKLOG: u64 = 408 + 128;
-
-/// Lets this process open as many files as it may; gives how many.
-fn raise_the_limit() -> usize {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).expect("the limit is raised");
-    limit.maximum.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
-}
 
 async fn before(backend: &Backend, others: &str, flags: &[&str]) -> Gogeta {
     let room = ["--max-connections-per-client=100000", "--max-connections=100000", "--idle-timeout=10m"];

@@ -7,6 +7,7 @@ mod everything;
 mod families;
 mod fields;
 mod filters;
+mod many;
 mod outage;
 mod pieces;
 mod settings;

@@ -1,6 +1,9 @@
 //! The hosts: clients, a proxy, backends, and cables from one to the next.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Mutex;
+
+use tokio::net::TcpSocket;
 
 use super::talk::talk;
 use crate::support::backend::Backend;
@@ -23,6 +26,8 @@ pub(super) struct World {
     pub(super) back: IpAddr,
     /// The proxy's address for the backends.
     pub(super) near_back: IpAddr,
+    /// Sockets for clients to come.
+    stock: Mutex<Vec<TcpSocket>>,
     /// The proxy's address for the tests themselves.
     admin: IpAddr,
 }
@@ -34,7 +39,17 @@ impl World {
         let (client, front) = connect(&clients, &proxy).await;
         let (near_back, back) = connect(&proxy, &backends).await;
         let (_, admin) = connect(&Namespace::host(), &proxy).await;
-        Some(Self { clients, backends, proxy, client, front, back, near_back, admin })
+        Some(Self {
+            clients,
+            backends,
+            proxy,
+            client,
+            front,
+            back,
+            near_back,
+            admin,
+            stock: Mutex::default(),
+        })
     }
 
     /// With a router on each of these ways.
@@ -43,7 +58,10 @@ impl World {
         let (before, client, front) = Router::between(&clients, &proxy).await?;
         let (behind, near_back, back) = Router::between(&proxy, &backends).await?;
         let (_, admin) = connect(&Namespace::host(), &proxy).await;
-        Some((Self { clients, backends, proxy, client, front, back, near_back, admin }, [before, behind]))
+        Some((
+            Self { clients, backends, proxy, client, front, back, near_back, admin, stock: Mutex::default() },
+            [before, behind],
+        ))
     }
 
     /// Puts the proxy's ends of its cables into bridges, which have their addresses then.
@@ -98,8 +116,20 @@ impl World {
 
     /// A client that is connected to this address.
     pub(super) async fn client(&self, address: SocketAddr) -> Client {
-        let socket = self.clients.socket(address.ip());
+        let stock = self.stock.lock().expect("it is whole").pop().filter(|_| address.is_ipv4());
+        let socket = stock.unwrap_or_else(|| self.clients.socket(address.ip()));
         Client::new(socket.connect(address).await.expect("a connection"))
+    }
+
+    /// Makes sockets for so many of the next clients of IPv4: to go to their host takes a while each time.
+    pub(super) fn stock_up(&self, count: usize) {
+        let sockets = || (0..count).map(|_| TcpSocket::new_v4().expect("a socket")).collect::<Vec<_>>();
+        self.stock.lock().expect("it is whole").extend(self.clients.enter(sockets));
+    }
+
+    /// How many are left.
+    pub(super) fn in_stock(&self) -> usize {
+        self.stock.lock().expect("it is whole").len()
     }
 
     /// A backend of that name, at one of the backends' addresses.

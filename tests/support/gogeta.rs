@@ -164,8 +164,17 @@ impl Gogeta {
 
     /// How much memory it has.
     pub(crate) fn rss_kib(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// How much of that is its own, and nobody's files or maps.
+    pub(crate) fn own_kib(&self) -> u64 {
+        self.memory("RssAnon:")
+    }
+
+    fn memory(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 

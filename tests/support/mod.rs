@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod echo;
 pub(crate) mod etcd;
 pub(crate) mod gogeta;
+pub(crate) mod limit;
 pub(crate) mod link;
 pub(crate) mod netns;
 pub(crate) mod origin;

@@ -142,6 +142,18 @@ impl Namespace {
         cables.iter().map(count).sum()
     }
 
+    /// How many of its connections of IPv4 to that address are over and only waited for (TIME_WAIT).
+    pub(crate) fn waiting_to(&self, far: IpAddr) -> usize {
+        let IpAddr::V4(far) = far else { panic!("{far} is not of IPv4") };
+        let table = self.enter(|| std::fs::read_to_string("/proc/thread-self/net/tcp")).expect("it is there");
+        let far = format!("{:08X}:", u32::from_ne_bytes(far.octets()));
+        let is_one = |line: &&str| {
+            let mut fields = line.split_whitespace().skip(2);
+            fields.next().is_some_and(|address| address.starts_with(&far)) && fields.next() == Some("06")
+        };
+        table.lines().filter(is_one).count()
+    }
+
     /// Whoever sends by its cables cuts segments itself from now on: without that, tens of KB go in one packet.
     pub(crate) fn segment(&self) {
         for [end, _] in &*self.cables.lock().expect("it is whole") {

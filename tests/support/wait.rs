@@ -1,6 +1,7 @@
 //! Waiting for something that happens elsewhere: for the thing itself, with a deadline.
 
 use std::os::fd::AsFd as _;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use gogeta::splice::kernel::socket::progress;
@@ -24,6 +25,24 @@ pub(crate) async fn within<T>(limit: Duration, what: &str, mut check: impl Async
         assert!(begun.elapsed() < limit, "waited {limit:?} in vain: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Waits for all of them at once, on this thread.
+pub(crate) async fn all<T>(futures: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut waiting: Vec<_> = futures.into_iter().map(|future| (Some(Box::pin(future)), None)).collect();
+    std::future::poll_fn(|cx| {
+        let mut is_ready = true;
+        for (future, outcome) in &mut waiting {
+            match future.as_mut().map(|future| future.as_mut().poll(cx)) {
+                Some(Poll::Ready(done)) => (*future, *outcome) = (None, Some(done)),
+                Some(Poll::Pending) => is_ready = false,
+                None => {}
+            }
+        }
+        if is_ready { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    waiting.into_iter().filter_map(|(_, outcome)| outcome).collect()
 }
 
 /// Waits until the other side's kernel has all that was written.
