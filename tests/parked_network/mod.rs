@@ -1,12 +1,14 @@
 //! Parked connections over a network: clients, gogeta and backends on hosts of their own, with cables between them.
 
 mod bridges;
+mod changes;
 mod devices;
 mod docker;
 mod everything;
 mod families;
 mod fields;
 mod filters;
+mod manners;
 mod many;
 mod outage;
 mod pieces;
