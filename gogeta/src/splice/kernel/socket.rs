@@ -53,11 +53,6 @@ fn info(socket: BorrowedFd<'_>) -> io::Result<[u8; 256]> {
 /// The kernel's, and where it is too old to tell.
 pub fn progress(socket: BorrowedFd<'_>) -> io::Result<Progress> {
     let info = info(socket)?;
-    let number = |at: usize| {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(&info[at..at + 8]);
-        u64::from_ne_bytes(bytes)
-    };
     // Behind the rest: an acknowledgement in between makes the sum of both too small, never too large.
     let mut unacked: libc::c_int = 0;
     // SAFETY: the request writes one int.
@@ -65,7 +60,22 @@ pub fn progress(socket: BorrowedFd<'_>) -> io::Result<Progress> {
         return Err(io::Error::last_os_error());
     }
     let unacked = u64::try_from(unacked).unwrap_or_default();
-    Ok(Progress { acked: number(ACKED), received: number(RECEIVED), unacked })
+    Ok(Progress { acked: number(&info, ACKED), received: number(&info, RECEIVED), unacked })
+}
+
+fn number(info: &[u8; 256], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&info[at..at + 8]);
+    u64::from_ne_bytes(bytes)
+}
+
+/// See [`Progress::received`], for less.
+///
+/// # Errors
+///
+/// As above.
+pub fn received(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    Ok(number(&info(socket)?, RECEIVED))
 }
 
 /// What two ends of a connection have agreed upon.

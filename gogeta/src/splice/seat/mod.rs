@@ -293,7 +293,7 @@ fn extra(socket: BorrowedFd<'_>, ledger: Ledger) -> io::Result<Option<u64>> {
 
 /// Whether all that a socket has received was read, of one that the kernel has carried nothing of yet.
 fn is_all_read(socket: BorrowedFd<'_>, ledger: Ledger) -> Result<(), Unfit> {
-    if socket::progress(socket)?.received == ledger.read { Ok(()) } else { Err(Unfit::Unquiet) }
+    if socket::received(socket)? == ledger.read { Ok(()) } else { Err(Unfit::Unquiet) }
 }
 
 /// Whether nothing can be sent by a socket any more.
