@@ -21,6 +21,7 @@ const TCP: usize = 40;
 const OPTIONS: usize = TCP + 20;
 /// All of it, with room for what the verifier thinks there might be.
 const ROOM: usize = 128;
+const _: () = assert!(OPTIONS + 63 + 4 <= ROOM);
 
 /// The headers of a packet, as on the wire; the IP header ends where TCP's begins.
 #[repr(C, align(8))]
@@ -122,16 +123,16 @@ impl Headers {
         unsafe { (&raw mut self.bytes).cast::<u8>().add(at).write_volatile(byte) }
     }
 
-    /// The number at that place of the options, which may be any.
+    /// The number at that place of the options, which may be any: the room ends behind the last one of the mask's.
     #[inline(always)]
     fn number(&self, at: u8) -> u32 {
-        let at = OPTIONS + (at as usize & 31);
+        let at = OPTIONS + (at as usize & 63);
         u32::from_be_bytes([self.byte(at), self.byte(at + 1), self.byte(at + 2), self.byte(at + 3)])
     }
 
     #[inline(always)]
     fn set_number(&mut self, at: u8, number: u32) {
-        let at = OPTIONS + (at as usize & 31);
+        let at = OPTIONS + (at as usize & 63);
         let [a, b, c, d] = number.to_be_bytes();
         self.set_byte(at, a);
         self.set_byte(at + 1, b);
@@ -352,7 +353,8 @@ impl Packet {
         if first == 0 {
             return;
         }
-        let from = OPTIONS - 2 + (first as usize & 31);
+        // Behind the first of 40 bytes there are two and at least eight more.
+        let from = OPTIONS + (first.wrapping_sub(2) as usize & 31);
         self.new.set_byte(from, NOP);
         self.new.set_byte(from + 1, NOP);
         // One after the other: to the verifier, an index that grows is another one each time.
