@@ -282,14 +282,19 @@ impl Carriage {
         if !segment.has(FIN | RST) && (segment.len == 0 || segment.is_probe(next)) {
             return (Act::On, None);
         }
-        if segment.seq != next {
-            // A retransmission of what is acknowledged, or something behind a gap.
+        if segment.seq == next {
+            if segment.has(FIN | RST) {
+                return (Act::Up, Some(Step::Refuse));
+            }
+            return if self.has_all(segment.ack) { (Act::Ask, None) } else { (Act::Drop, None) };
+        }
+        if segment.has(RST) || !after(segment.seq, next) || !self.has_all(segment.ack) {
+            // A retransmission of what is acknowledged, or from another time.
             return (Act::Drop, None);
         }
-        if segment.has(FIN | RST) {
-            return (Act::Up, Some(Step::Refuse));
-        }
-        if self.has_all(segment.ack) { (Act::Ask, None) } else { (Act::Drop, None) }
+        // What is before it is lost or late. Of several segments it is one, and gogeta's own socket can keep it, and
+        // say so; were it dropped, all would be sent again only when the client's patience is over.
+        (Act::Up, Some(Step::Refuse))
     }
 
     #[inline(always)]
@@ -374,15 +379,18 @@ impl Carriage {
         if segment.len == 0 && !segment.has(FIN) {
             return (Act::On, None);
         }
-        if is_next {
-            // Whoever answers has got the request; what it says of it without having it comes again.
-            let (_, end) = self.request_at_upstream();
-            if after(end, segment.ack) {
-                return (Act::Drop, None);
-            }
+        // Whoever answers has got the request; what it says of it without having it comes again.
+        let (_, end) = self.request_at_upstream();
+        let answers = !after(end, segment.ack);
+        if is_next && answers {
             return if segment.has(FIN) { (Act::Up, Some(Step::Answer)) } else { (Act::Answer, None) };
         }
-        // What the client has already, or what is behind a head that is not there yet.
+        if answers && after(segment.seq, self.from) {
+            // The head is lost or late. gogeta's own socket can keep what is behind it, and say so; were it dropped, the
+            // upstream would hear of no gap, and send it all again only when its patience is over.
+            return (Act::Up, Some(Step::Answer));
+        }
+        // What the client has already, or somebody says without having the request.
         if segment.has(FIN) || after(segment.end(), self.from) { (Act::Drop, None) } else { (Act::On, None) }
     }
 

@@ -115,14 +115,16 @@ fn what_a_clients_segment_becomes() {
         // The next request has all that was answered behind it.
         (Idle, segment(1050, 2300, 30, 0), Ask, None),
         (Idle, segment(1050, 2200, 30, 0), Drop, None),
-        (Idle, segment(1051, 2300, 30, 0), Drop, None),
+        // Something before it is not there yet.
+        (Idle, segment(1051, 2300, 30, 0), Up, Some(Step::Refuse)),
+        (Idle, segment(1051, 2299, 30, 0), Drop, None),
         (Idle, segment(1000, 2300, 50, 0), Drop, None),
         (Idle, segment(1050, 2300, 0, 0), On, None),
         (Idle, segment(1049, 2300, 0, 0), On, None),
         (Idle, segment(1049, 2300, 1, 0), On, None),
         (Idle, segment(1050, 2300, 0, FIN), Up, Some(Step::Refuse)),
         (Idle, segment(1050, 2300, 30, FIN), Up, Some(Step::Refuse)),
-        (Idle, segment(1051, 2300, 0, FIN), Drop, None),
+        (Idle, segment(1051, 2300, 0, FIN), Up, Some(Step::Refuse)),
         (Idle, segment(1050, 2300, 0, RST), Up, Some(Step::Refuse)),
         // Who guesses does not break the connection (RFC 5961, 3).
         (Idle, segment(1051, 2300, 0, RST), Drop, None),
@@ -175,7 +177,9 @@ fn what_an_upstreams_segment_becomes() {
         // It answers what it says that it has not got.
         (Busy, segment(5000, 7059, 80, 0), Act::Drop, None),
         // Without its head, nothing tells how long a response is.
-        (Busy, segment(5080, 7060, 80, 0), Act::Drop, None),
+        (Busy, segment(5080, 7060, 80, 0), Act::Up, Some(Step::Answer)),
+        (Busy, segment(5080, 7060, 80, FIN), Act::Up, Some(Step::Answer)),
+        (Busy, segment(5080, 7059, 80, 0), Act::Drop, None),
         (Busy, segment(4900, 7060, 100, 0), Act::On, None),
         (Busy, segment(5000, 7060, 80, FIN), Act::Up, Some(Step::Answer)),
         (Busy, segment(5000, 7060, 0, FIN), Act::Up, Some(Step::Answer)),
