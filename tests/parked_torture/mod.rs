@@ -7,6 +7,7 @@ mod ask;
 mod client;
 mod kernel_log;
 mod killed;
+mod links;
 mod origin;
 mod reader;
 mod routing;

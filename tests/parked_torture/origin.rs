@@ -20,7 +20,11 @@ pub(super) async fn origin(name: &'static str) -> Backend {
 
 /// The same, at that address.
 pub(super) async fn origin_at(name: &'static str, address: IpAddr) -> Backend {
-    let listener = TcpListener::bind((address, 0)).await.expect("a port");
+    origin_on(TcpListener::bind((address, 0)).await.expect("a port"), name)
+}
+
+/// The same, on a listener that is there.
+pub(super) fn origin_on(listener: TcpListener, name: &'static str) -> Backend {
     Backend::listening(listener, move |peer| async move {
         // Who fails to send has lost its client.
         let _ = serve(peer, name).await;

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use super::ask::{Ask, Kind};
 use crate::support::stuff::Stuff;
 
-/// How long nothing may come while something is owed.
+/// How long nothing may come while something is owed, where the network is good.
 const STALL: Duration = Duration::from_secs(20);
 
 /// How someone reads.
@@ -38,9 +38,16 @@ pub(super) enum Fate {
 }
 
 /// What was read and is not yet looked at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reader {
     buffer: Vec<u8>,
+    stall: Duration,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self::patient(STALL)
+    }
 }
 
 #[derive(Debug)]
@@ -59,6 +66,11 @@ impl Head {
 }
 
 impl Reader {
+    /// One that waits for so long while something is owed.
+    pub(super) fn patient(stall: Duration) -> Self {
+        Self { buffer: Vec::new(), stall }
+    }
+
     /// Reads one response, and panics where a byte of it is not what was asked for.
     pub(super) async fn response(
         &mut self,
@@ -215,11 +227,11 @@ impl Reader {
     ) -> bool {
         self.buffer.reserve(most);
         let mut limited = from.take(most as u64);
-        match tokio::time::timeout(STALL, limited.read_buf(&mut self.buffer)).await {
+        match tokio::time::timeout(self.stall, limited.read_buf(&mut self.buffer)).await {
             Ok(Ok(count)) => count > 0,
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => false,
             Ok(Err(error)) => panic!("{what:?}: {error}"),
-            Err(_) => panic!("nothing came within {STALL:?} for {what:?}; before: {}", self.shown()),
+            Err(_) => panic!("nothing came within {:?} for {what:?}; before: {}", self.stall, self.shown()),
         }
     }
 

@@ -196,32 +196,73 @@ impl Namespace {
     }
 
     /// Runs ip(8) on it, and wants it to succeed.
-    fn ip(&self, line: &[&str]) {
+    pub(crate) fn ip(&self, line: &[&str]) {
         self.place.ip(line).unwrap_or_else(|reason| panic!("{line:?}: {reason}"));
     }
+
+    /// One of the numbers that its TCP counts, as `/proc/net/netstat` names it.
+    pub(crate) fn counted(&self, name: &str) -> u64 {
+        let table =
+            self.enter(|| std::fs::read_to_string("/proc/thread-self/net/netstat")).expect("it is there");
+        let [names, numbers] = [0, 1].map(|line| table.lines().nth(line).expect("a line").split(' '));
+        let number = names.zip(numbers).find(|(its, _)| *its == name).expect("it is counted").1;
+        number.parse().expect("a number")
+    }
+
+    /// Sets one of its `net.` variables of sysctl(8), given as a path.
+    pub(crate) fn set_variable(&self, name: &str, value: &str) {
+        // Whose it is depends on the thread.
+        self.enter(|| std::fs::write(format!("/proc/sys/net/{name}"), value)).expect("it is set");
+    }
+
+    /// Its way to that address is by way of this one.
+    pub(crate) fn lead(&self, to: IpAddr, by: IpAddr) {
+        self.ip(&["route", "add", &to.to_string(), "via", &by.to_string()]);
+    }
+
+    /// Gives a device of its own its address, the one of IPv6 beside that ([`v6`]), and plugs it in.
+    pub(crate) fn equip(&self, device: &str, address: Ipv4Addr) {
+        self.ip(&["address", "add", &format!("{address}/30"), "dev", device]);
+        // What needs it, asks for it.
+        let six = format!("{}/126", beside(address.into()));
+        let _ = self.place.ip(&["address", "add", &six, "dev", device, "nodad"]);
+        self.ip(&["link", "set", device, "up"]);
+    }
+}
+
+/// Names and addresses for the two ends of a new cable.
+pub(crate) fn ends() -> [(String, Ipv4Addr); 2] {
+    let pid = std::process::id();
+    loop {
+        let number = number();
+        // 198.18.0.0/15 is for tests of networks (RFC 2544): networks of four addresses, some for each process.
+        // They are used again, which must not be while another test still has them.
+        let network = u32::from(Ipv4Addr::new(198, 18, 0, 0)) + ((pid << 8 | number & 0xff) & 0x7fff) * 4;
+        if !is_here(Ipv4Addr::from(network)) {
+            // A name of an interface has 15 letters at most.
+            let end = |side, host| (format!("g{pid}{side}{number}"), Ipv4Addr::from(network + host));
+            return [end("a", 1), end("b", 2)];
+        }
+    }
+}
+
+/// Whether a cable of the host that the tests run in has addresses of that network.
+fn is_here(network: Ipv4Addr) -> bool {
+    let mut list = std::process::Command::new("ip");
+    let shown = list.args(["-o", "-4", "address", "show", "to", &format!("{network}/30")]).output();
+    shown.is_ok_and(|shown| !shown.stdout.is_empty())
 }
 
 /// A cable between two of them; gives the addresses of its ends, which have others of IPv6, too ([`v6`]).
 pub(crate) async fn connect(one: &Namespace, other: &Namespace) -> (IpAddr, IpAddr) {
-    let number = number();
-    let pid = std::process::id();
-    // A name of an interface has 15 letters at most.
-    let [a, b] = ["a", "b"].map(|side| format!("g{pid}{side}{number}"));
+    let [(a, near), (b, far)] = ends();
     ip(&["link", "add", &a, "type", "veth", "peer", "name", &b]).expect("a cable");
     let ends = [End { place: one.place.clone(), name: a }, End { place: other.place.clone(), name: b }];
-    // 198.18.0.0/15 is for tests of networks (RFC 2544): networks of four addresses, some for each process.
-    // They are used again, which must not be while another test still has them.
-    let network = u32::from(Ipv4Addr::new(198, 18, 0, 0)) + ((pid << 8 | number & 0xff) & 0x7fff) * 4;
-    let addresses = [1, 2].map(|host| Ipv4Addr::from(network + host));
-    for ((side, end), address) in [one, other].into_iter().zip(&ends).zip(addresses) {
+    for ((side, end), address) in [one, other].into_iter().zip(&ends).zip([near, far]) {
         if let Some(name) = &side.place.0 {
             ip(&["link", "set", &end.name, "netns", name]).expect("it is moved");
         }
-        side.ip(&["address", "add", &format!("{address}/30"), "dev", &end.name]);
-        // What needs it, asks for it.
-        let six = format!("{}/126", beside(address.into()));
-        let _ = end.place.ip(&["address", "add", &six, "dev", &end.name, "nodad"]);
-        side.ip(&["link", "set", &end.name, "up"]);
+        side.equip(&end.name, address);
     }
     for end in &ends {
         end.is_up().await;
@@ -229,7 +270,7 @@ pub(crate) async fn connect(one: &Namespace, other: &Namespace) -> (IpAddr, IpAd
     let [a, b] = ends;
     one.cables.lock().expect("it is whole").push([a.clone(), b.clone()]);
     other.cables.lock().expect("it is whole").push([b, a]);
-    (addresses[0].into(), addresses[1].into())
+    (near.into(), far.into())
 }
 
 /// The address of IPv6 that the end of a cable has beside this one; none where there is no IPv6, which is an error if
@@ -261,11 +302,21 @@ impl Router {
         let router = Namespace::new()?;
         let (near, to_near) = connect(one, &router).await;
         let (far, to_far) = connect(other, &router).await;
-        one.ip(&["route", "add", &far.to_string(), "via", &to_near.to_string()]);
-        other.ip(&["route", "add", &near.to_string(), "via", &to_far.to_string()]);
-        let router = Self(router);
+        one.lead(far, to_near);
+        other.lead(near, to_far);
+        Some((Self::of(router), near, far))
+    }
+
+    /// Makes a router of it.
+    pub(crate) fn of(namespace: Namespace) -> Self {
+        let router = Self(namespace);
         router.pass();
-        Some((router, near, far))
+        router
+    }
+
+    /// As [`Namespace::segment`].
+    pub(crate) fn segment(&self) {
+        self.0.segment();
     }
 
     /// Itself.
@@ -290,8 +341,7 @@ impl Router {
     }
 
     fn set(&self, forward: &str) {
-        // Whose it is depends on the thread.
-        self.0.enter(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", forward)).expect("it is set");
+        self.0.set_variable("ipv4/ip_forward", forward);
     }
 }
 
