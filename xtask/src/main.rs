@@ -19,6 +19,7 @@ mod pypi;
 mod test;
 mod tidy;
 mod tools;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Task {
     Bench(bench::Args),
     /// Look for inputs that break what must hold of every input
     Fuzz(fuzz::Args),
+    /// Do to parked connections at length what the tests do briefly, and over bad links; as root
+    Torture(torture::Args),
     /// Check the rules that no compiler checks
     Tidy,
     /// Build the eBPF object, or check that the committed one is up to date
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args, require_all()),
         Task::Bench(args) => bench::run(&args),
         Task::Fuzz(args) => fuzz::run(&args, require_all()),
+        Task::Torture(args) => torture::run(&args),
         Task::Tidy => tidy::run(),
         Task::BuildEbpf(args) => build_ebpf::run(&args, require_all()),
     };

@@ -10,8 +10,8 @@ use crate::{command, pypi, tools, workspace};
 pub(crate) const REQUIRE: &str = "GOGETA_TEST_REQUIRE";
 /// The folder of the etcd that is tested with.
 const ETCD: &str = "GOGETA_TEST_ETCD";
-/// How long the test of faults in any order goes on.
-const SECONDS: &str = "GOGETA_TEST_SECONDS";
+/// How long the tests of faults in any order go on.
+pub(crate) const SECONDS: &str = "GOGETA_TEST_SECONDS";
 
 /// The tests that run over etcd 3.5, too: those of its faults. How much it holds is no matter of its version.
 const OVER_ETCD: &[&str] = &[
