@@ -35,10 +35,10 @@ pub(crate) fn judge(skb: *mut __sk_buff, at: u32, pair: &mut Pair, len: u32) -> 
     unsafe { (&raw mut pair.asking).copy_from_nonoverlapping(&raw const UNASKED, 1) };
     let mut reading: *mut Pair = pair;
     // SAFETY: the callback takes what it is given here.
-    let looked = unsafe { bpf_loop(HEAD_MAX as u32, ask as *mut _, (&raw mut reading).cast(), 0) };
+    unsafe { bpf_loop(HEAD_MAX as u32, ask as *mut _, (&raw mut reading).cast(), 0) };
     let method = pair.asking.accepted();
     if method.is_none() {
-        messages::refused(slot(pair), count.into(), looked.cast_unsigned());
+        messages::refused(slot(pair), count.into(), pair.asking.taken().into());
     }
     method
 }

@@ -164,6 +164,12 @@ impl RequestScan {
         is_new
     }
 
+    /// Bytes that were taken; of a head that is refused, up to the one that it is refused for.
+    #[inline(always)]
+    pub const fn taken(&self) -> u16 {
+        self.taken
+    }
+
     /// The method, if exactly the bytes so far are a head that may pass.
     #[inline(always)]
     pub fn accepted(&self) -> Option<Method> {
