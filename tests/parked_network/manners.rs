@@ -18,21 +18,25 @@ async fn a_client_that_asks_for_another_host_each_time_is_told_by_the_right_one(
     let routes = service_at("a.test", &[at_web]) + &service_at("b.test", &[at_other]);
     let Some(gogeta) = parking_by(Kind::Wire, world.place(Gogeta::routes(&routes))).await else { return };
     let mut client = world.client(world.front()).await;
+    let mut asked = 0;
     for number in 0..100 {
         let target = format!("/{number}/{}", number * 300);
         let (host, name) = [("a.test", "web"), ("b.test", "other")][number % 2];
         get(&mut client, host, &target, name).await;
-        // Once in a while it stays, and is carried.
-        if number % 10 == 0 {
-            parked(&gogeta, 1.0).await;
+        asked += 1;
+        // Once in a while it stays until it is carried: whoever never is, is parked ever more rarely.
+        let before = carried(&gogeta).await;
+        while number % 10 == 0 && carried(&gogeta).await == before {
+            assert!(asked < 2000, "nothing is carried");
             get(&mut client, host, &target, name).await;
+            asked += 1;
         }
     }
-    assert_eq!((web.count(), other.count()), (60, 50));
-    assert_eq!(carried(&gogeta).await, 10.0);
-    // One for each host, and none more for all the changes between them.
+    assert_eq!(web.count() + other.count(), asked, "each was sent once");
+    assert!(carried(&gogeta).await >= 10.0);
+    // One for each host, and one more each time that something was carried: none for all the changes between them.
     let connections = web.connections() + other.connections();
-    assert!(connections <= 2 + 10, "{connections} connections");
+    assert!(connections <= 2 + 2 * 10, "{connections} connections");
 }
 
 #[tokio::test]
@@ -125,10 +129,13 @@ async fn backends_that_leave_after_each_answer_that_die_and_that_never_end_are_s
     let mut client = ready().await;
     client.send("GET /endless HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     client.head().await.expect("a head");
-    for _ in 0..2000 {
-        let chunk = client.chunk().await.expect("a chunk").expect("not the last");
-        assert!(chunk.chunks(5).all(|part| part == b"again"), "{}", chunk.escape_ascii());
+    let mut body = Vec::new();
+    while body.len() < 100_000 {
+        // They may be others than the backend's.
+        body.extend(client.chunk().await.expect("a chunk").expect("not the last"));
     }
+    let expected = b"again".iter().cycle().take(body.len());
+    assert!(body.iter().eq(expected), "{}..", body[..100].escape_ascii());
     assert!(!web.is_alone());
     drop(client);
     until("the backend hears that nobody listens", async || web.is_alone().then_some(())).await;
