@@ -39,9 +39,12 @@ pub(crate) const ALL: &[Tool] = &[
     },
 ];
 
-/// Those that gogeta is measured beside.
-const PEERS: &[Tool] =
-    &[tool("haproxy", "haproxy", "gogeta beside HAProxy"), tool("caddy", "caddy", "gogeta beside Caddy")];
+/// Those that gogeta is measured beside, and what only long runs try.
+const OTHERS: &[Tool] = &[
+    tool("haproxy", "haproxy", "gogeta beside HAProxy"),
+    tool("caddy", "caddy", "gogeta beside Caddy"),
+    tool("dockerd", "docker.io", "gogeta and instances in containers of Docker"),
+];
 
 const fn tool(name: &'static str, package: &'static str, used_for: &'static str) -> Tool {
     Tool { name, is_here: is_program, package, used_for }
@@ -62,7 +65,7 @@ fn is_python_module(name: &str) -> bool {
 
 /// The tool of that name, which must be in one of the lists.
 pub(crate) fn named(name: &str) -> Tool {
-    *ALL.iter().chain(PEERS).find(|tool| tool.name == name).expect("the tool is in the list")
+    *ALL.iter().chain(OTHERS).find(|tool| tool.name == name).expect("the tool is in the list")
 }
 
 /// Installs those that are not here, where that is allowed and possible; gives what to install by hand where not.

@@ -1,6 +1,7 @@
 //! `cargo xtask torture`: what CI does briefly to parked connections, at length.
 //!
-//! Anything at once in any order, by either engine; then bad cables of each kind on both sides.
+//! Anything at once in any order, by either engine; then bad cables of each kind on both sides; pairs that come and go;
+//! and containers of Docker.
 
 use std::process::Command;
 
@@ -27,11 +28,14 @@ pub(crate) struct Args {
 /// # Errors
 /// When a test fails, or what it needs is neither here nor installable.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if let Some(instruction) = tools::provide(tools::ALL, true)? {
+    let tools: Vec<_> = tools::ALL.iter().copied().chain([tools::named("dockerd")]).collect();
+    if let Some(instruction) = tools::provide(&tools, true)? {
         bail!("what tests need is missing: {instruction}");
     }
     // One after the other: what is compared is not to be disturbed.
-    for part in ["parked_torture::each_", "parked_torture::links::"] {
+    for part in
+        ["parked_torture::each_", "parked_torture::links::", "parked_network::many", "parked_network::docker"]
+    {
         command::run(cargo(args).args(["--test-threads=1", "--nocapture", part]))?;
     }
     Ok(())
@@ -42,6 +46,7 @@ fn cargo(args: &Args) -> Command {
     cargo.args(["test", "--locked", "-p", "gogeta", "--test", "integration", "--"]);
     cargo.env(test::REQUIRE, "all");
     cargo.env(test::SECONDS, args.seconds.to_string());
+    cargo.env("GOGETA_TEST_DOCKER", "1");
     cargo.env("GOGETA_TEST_EXCHANGES", args.exchanges.to_string());
     if let Some(seed) = args.seed {
         cargo.env("GOGETA_TEST_SEED", seed.to_string());
