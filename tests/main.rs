@@ -33,6 +33,7 @@ mod limits;
 mod namespaces;
 mod pages;
 mod parked;
+mod parked_attacks;
 mod parked_cases;
 mod parked_messages;
 mod parked_network;

@@ -229,6 +229,8 @@ pub struct Pair {
     pub answering: ResponseScan,
     /// The same of the request's head.
     pub asking: RequestScan,
+    /// Whether somebody judges what has come, of a pair that is carried packet by packet: 0 or 1.
+    pub claim: u64,
     /// How many of the response's first bytes count.
     pub answer_len: u32,
     /// Bytes that the client's socket sent and that it did not know to have arrived when the last carriage began.
@@ -239,7 +241,7 @@ pub struct Pair {
 
 const _: () = assert!(
     size_of::<Pair>()
-        == 14 * 8
+        == 15 * 8
             + size_of::<Carried>()
             + HOST_MAX
             + ANSWER_MAX

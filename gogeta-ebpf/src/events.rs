@@ -65,16 +65,34 @@ pub(crate) fn load(pair: &Pair) -> Word {
 /// Replaces the pair's word by another if it is still that one.
 #[inline(always)]
 pub(crate) fn swap(pair: &mut Pair, old: Word, new: Word) -> bool {
-    let mut found = old.0;
+    exchange(&raw mut pair.word, old.0, new.0)
+}
+
+/// Whether the claim to a pair is the caller's from now on.
+#[inline(always)]
+pub(crate) fn claim(pair: &mut Pair) -> bool {
+    exchange(&raw mut pair.claim, 0, 1)
+}
+
+/// Gives it back.
+#[inline(always)]
+pub(crate) fn let_go(pair: &mut Pair) {
+    exchange(&raw mut pair.claim, 1, 0);
+}
+
+/// Replaces a word of a pair's by another if it is still that one.
+#[inline(always)]
+fn exchange(word: *mut u64, old: u64, new: u64) -> bool {
+    let mut found = old;
     // `core` has no such function for this target. SAFETY: the word is aligned and there; BPF_CMPXCHG compares with
     // R0 and leaves there what it found (`Documentation/bpf/standardization/instruction-set.rst`).
     unsafe {
         core::arch::asm!(
             "r0 = cmpxchg_64({word} + 0, r0, {new})",
-            word = in(reg) &raw mut pair.word,
-            new = in(reg) new.0,
+            word = in(reg) word,
+            new = in(reg) new,
             inout("r0") found,
         );
     }
-    found == old.0
+    found == old
 }

@@ -2,11 +2,11 @@
 
 use aya_ebpf::{
     bindings::__sk_buff,
-    helpers::generated::{bpf_loop, bpf_skb_load_bytes},
+    helpers::generated::{bpf_loop, bpf_skb_load_bytes, bpf_skb_store_bytes},
 };
 use gogeta_common::{
     guard::{Framing, HEAD_MAX, Method, RequestScan, ResponseScan},
-    pair::{ANSWER_MAX, Pair},
+    pair::{ANSWER_MAX, Carried, Pair},
 };
 
 use crate::{events::slot, messages};
@@ -41,6 +41,23 @@ pub(crate) fn judge(skb: *mut __sk_buff, at: u32, pair: &mut Pair, len: u32) -> 
         messages::refused(slot(pair), count.into(), pair.asking.taken().into());
     }
     method
+}
+
+/// Puts the head that was judged last where it was: its sender may have the pages that the packet is made of, and have
+/// written to them since (`sendfile(2)`).
+#[inline(always)]
+pub(crate) fn keep(skb: *mut __sk_buff, at: u32, carried: &Carried) -> bool {
+    let count = (carried.head_len.wrapping_sub(1) & (HEAD_MAX as u32 - 1)) + 1;
+    // SAFETY: so many bytes are there.
+    unsafe { bpf_skb_store_bytes(skb, at, (&raw const carried.head).cast(), count, 0) == 0 }
+}
+
+/// The same of what was read of a response.
+#[inline(always)]
+pub(crate) fn keep_answer(skb: *mut __sk_buff, at: u32, pair: &Pair) -> bool {
+    let count = (pair.answer_len.wrapping_sub(1) & (ANSWER_MAX as u32 - 1)) + 1;
+    // SAFETY: as above.
+    unsafe { bpf_skb_store_bytes(skb, at, (&raw const pair.answer).cast(), count, 0) == 0 }
 }
 
 unsafe extern "C" fn ask(_: u32, pair: *const *mut Pair) -> i64 {

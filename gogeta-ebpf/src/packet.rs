@@ -51,6 +51,9 @@ pub(crate) struct Packet {
     pub(crate) on: On,
     /// Whose connection it is of: the client's (0) or the upstream's (1).
     pub(crate) side: u32,
+    /// Its addresses as the kernel looks sockets up by them (`struct bpf_sock_tuple`), with room for what the verifier
+    /// thinks there might be.
+    lookup: [u32; 16],
 }
 
 /// Where what matters of the IP header is in [`Headers`].
@@ -204,6 +207,37 @@ impl Packet {
         };
         self.read_tuple(inward);
         true
+    }
+
+    /// Makes what a socket is looked up by, of a packet that has come; gives how many bytes that is.
+    #[inline(always)]
+    pub(crate) fn look_up(&mut self) -> u32 {
+        let old = &self.old;
+        let ports = old.long(TCP);
+        if self.is_v6 == 0 {
+            let words = [old.long(32), old.long(36), ports];
+            for (at, word) in words.into_iter().enumerate() {
+                self.set_lookup(at, word);
+            }
+            return 12;
+        }
+        for at in 0..8 {
+            self.set_lookup(at, self.old.long(8 + 4 * at));
+        }
+        self.set_lookup(8, ports);
+        36
+    }
+
+    #[inline(always)]
+    fn set_lookup(&mut self, at: usize, word: u32) {
+        // SAFETY: it is there.
+        unsafe { (&raw mut self.lookup).cast::<u32>().add(at).write_volatile(word) }
+    }
+
+    /// What [`look_up`](Self::look_up) has made.
+    #[inline(always)]
+    pub(crate) fn looked_up(&mut self) -> *mut u32 {
+        (&raw mut self.lookup).cast()
     }
 
     #[inline(never)]

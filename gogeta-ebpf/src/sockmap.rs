@@ -95,7 +95,7 @@ fn request(ctx: &SkBuffContext, pair: &mut Pair, word: Word, len: u32) -> Verdic
         return hand_over(pair, Step::Refuse);
     }
     let upstream = pair.upstream;
-    if redirect(ctx, upstream) {
+    if guard::keep(ctx.skb.skb, 0, &pair.carried) && redirect(ctx, upstream) {
         pair.up += u64::from(len);
         pair.requests += 1;
         make_room(pair);
@@ -117,7 +117,7 @@ fn answer(ctx: &SkBuffContext, pair: &mut Pair, len: u32) -> Verdict {
         return hand_over(pair, Step::Answer);
     }
     let client = pair.client;
-    if !redirect(ctx, client) {
+    if !guard::keep_answer(ctx.skb.skb, 0, pair) || !redirect(ctx, client) {
         return hand_over(pair, Step::Answer);
     }
     count_down(pair, len);

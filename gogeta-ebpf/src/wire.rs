@@ -17,13 +17,13 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use gogeta_common::{
-    guard::{Framing, HEAD_MAX},
+    guard::Framing,
     pair::{Flow, Pair, Phase, Word},
     wire::{
         BLOCK_MAX, Numbers, Place, Side,
         drive::{self, Hands, On, Outcome},
         pair::{End, Tuple, Way, grown, window},
-        segment::{FIN, PSH, SYN, Segment, URG},
+        segment::{FIN, PSH, RST, SYN, Segment, URG},
     },
 };
 
@@ -62,6 +62,10 @@ fn done() -> u32 {
     // SAFETY: a constant that userspace has set.
     unsafe { core::ptr::read_volatile(&raw const DONE) }
 }
+
+/// States of sockets (`linux/bpf.h`).
+const ESTABLISHED: u32 = 1;
+const LISTEN: u32 = 10;
 
 /// Bytes of an Ethernet header.
 const ETHERNET: u32 = 14;
@@ -137,11 +141,10 @@ fn inward(skb: *mut __sk_buff, l3: u32) -> i32 {
     if way.flow == Way::WATCHED {
         return NEXT;
     }
-    if way.flow == Way::GONE && packet.segment.has(SYN) {
+    if way.flow == Way::GONE && packet.segment.has(SYN) && !lives(skb, packet) {
         return begins(packet);
     }
     if way.flow == Way::GONE {
-        way.last = now().0;
         let numbers = way.side.inward(packet.segment.seq, packet.segment.ack);
         return up(skb, packet, numbers, way.shift);
     }
@@ -166,6 +169,24 @@ fn begins(packet: &Packet) -> i32 {
     // Where it is not there, somebody else has removed it.
     let _ = WAYS.remove(packet.tuple);
     NEXT
+}
+
+/// Whether there is a socket for what has come, other than a listener: who guesses does not end its connection
+/// (RFC 5961, 4).
+#[inline(never)]
+fn lives(skb: *mut __sk_buff, packet: &mut Packet) -> bool {
+    let size = packet.look_up();
+    // SAFETY: so many bytes are there, of this network namespace; what is found is released.
+    unsafe {
+        let tuple = packet.looked_up().cast::<bpf_sock_tuple>();
+        let socket: *mut bpf_sock = bpf_sk_lookup_tcp(skb.cast(), tuple, size, u64::MAX, 0);
+        if socket.is_null() {
+            return false;
+        }
+        let is_one = (*socket).state != LISTEN;
+        bpf_sk_release(socket.cast());
+        is_one
+    }
 }
 
 /// A packet on its way to gogeta's own socket.
@@ -196,7 +217,8 @@ fn copy(skb: *mut __sk_buff, packet: &mut Packet, pair: &mut Pair) -> i32 {
     }
     packet.begin();
     packet.set_numbers(Numbers { seq: received, ack: sent });
-    packet.clear_flags(PSH | FIN);
+    // Whoever has said that it is a copy, it is no more than that.
+    packet.clear_flags(PSH | FIN | SYN | RST | URG);
     if let Some((time, echo)) = packet.times() {
         packet.set_times(time, echo.wrapping_sub(pair.wire.clocks[0].shift));
     }
@@ -215,6 +237,10 @@ fn outward(skb: *mut __sk_buff, l3: u32) -> i32 {
     if skb_ref.tc_index == done() {
         return NEXT;
     }
+    if skb_ref.ingress_ifindex != 0 {
+        // Somebody else's, on its way through this host, whatever its addresses say.
+        return NEXT;
+    }
     let Some((packet, way)) = read(skb, l3, false) else { return NEXT };
     // SAFETY: it is there, and if it is deleted meanwhile, it is kept until this program ends.
     let way = unsafe { &mut *way };
@@ -227,7 +253,10 @@ fn outward(skb: *mut __sk_buff, l3: u32) -> i32 {
         return begins(packet);
     }
     let (side, shift, is_broken) = if way.flow == Way::GONE {
-        way.last = now().0;
+        // What anybody sends there does not keep it, nor what the kernel says to those whom it does not know.
+        if !packet.segment.has(RST) {
+            way.last = now().0;
+        }
         (way.side, way.shift, false)
     } else {
         let Some(pair) = pair_of(way) else { return NEXT };
@@ -352,9 +381,8 @@ impl Kernel<'_> {
         packet.begin();
         packet.set_numbers(on.numbers);
         packet.set_window(window(packet.window(), near.scales[0], far.scales[1]));
-        if on.open {
-            packet.clear_flags(FIN);
-        }
+        // Whoever does not ask for urgent data does not get that byte: it would read something else than the guard.
+        packet.clear_flags(if on.open { FIN | URG } else { URG });
         let [clock_of_client, clock_of_upstream] = &mut wire.clocks;
         let (mine, theirs) = if from == 0 {
             (clock_of_client, clock_of_upstream)
@@ -386,12 +414,8 @@ impl Kernel<'_> {
             // SAFETY: so many bytes are there: the masks are as large as the room.
             let grew = unsafe {
                 let is_longer = bpf_skb_change_tail(skb, at + len + more, 0) == 0;
-                let is_same = !on.is_again || {
-                    // What the guard has let pass, and nothing else that came by the same numbers.
-                    let count = (len.wrapping_sub(1) & (HEAD_MAX as u32 - 1)) + 1;
-                    let head = (&raw const self.pair.carried.head).cast();
-                    bpf_skb_store_bytes(skb, at, head, count, 0) == 0
-                };
+                // What the guard has let pass, and nothing else that came by the same numbers.
+                let is_same = guard::keep(skb, at, &self.pair.carried);
                 let count = ((more + 1) & (BLOCK_MAX as u32 - 1)) + 1;
                 let block = (&raw const wire.block).cast();
                 is_longer && is_same && bpf_skb_store_bytes(skb, at + len - 2, block, count, 0) == 0
@@ -399,6 +423,9 @@ impl Kernel<'_> {
             if !grew {
                 return DROP;
             }
+        }
+        if on.is_judged && !on.is_request && !guard::keep_answer(skb, packet.payload(), self.pair) {
+            return DROP;
         }
         if !packet.write(skb, more, sum) {
             return DROP;
@@ -433,6 +460,16 @@ impl Hands for Kernel<'_> {
     #[inline(always)]
     fn swap(&mut self, old: Word, new: Word) -> bool {
         events::swap(self.pair, old, new)
+    }
+
+    #[inline(always)]
+    fn claim(&mut self) -> bool {
+        events::claim(self.pair)
+    }
+
+    #[inline(always)]
+    fn let_go(&mut self) {
+        events::let_go(self.pair);
     }
 
     #[inline(always)]
@@ -515,7 +552,8 @@ fn place(skb: *mut __sk_buff, end: &mut End) -> Option<(Place, u32)> {
             let is_all =
                 (*tcp).bytes_received == end.received && (*tcp).bytes_acked + u64::from(behind) == end.acked;
             let place = Place { received: (*tcp).rcv_nxt, sent: (*tcp).snd_nxt };
-            if is_all { Some((place, behind)) } else { None }
+            // Whose other end has closed takes no request.
+            if is_all && (*socket).state == ESTABLISHED { Some((place, behind)) } else { None }
         };
         bpf_sk_release(socket.cast());
         place

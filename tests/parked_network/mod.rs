@@ -13,5 +13,5 @@ mod many;
 mod outage;
 mod pieces;
 mod settings;
-mod talk;
-mod world;
+pub(crate) mod talk;
+pub(crate) mod world;

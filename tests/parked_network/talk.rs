@@ -16,7 +16,7 @@ use crate::support::stuff::Stuff;
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// The body of the answer: a target's last segment says how many bytes follow those that name it.
-pub(super) fn told(name: &str, line: &str, asked: &[u8]) -> Vec<u8> {
+pub(crate) fn told(name: &str, line: &str, asked: &[u8]) -> Vec<u8> {
     let mut body = format!("{name}: {line}\n").into_bytes();
     body.extend(asked);
     let target = line.split(' ').nth(1).unwrap_or_default();

@@ -12,20 +12,20 @@ use crate::support::gogeta::Builder;
 use crate::support::netns::{Namespace, Router, connect};
 
 /// Where gogeta listens: nobody else does there.
-pub(super) const PORT: u16 = 8080;
+pub(crate) const PORT: u16 = 8080;
 
 /// The hosts.
-pub(super) struct World {
-    pub(super) clients: Namespace,
-    pub(super) backends: Namespace,
-    pub(super) proxy: Namespace,
+pub(crate) struct World {
+    pub(crate) clients: Namespace,
+    pub(crate) backends: Namespace,
+    pub(crate) proxy: Namespace,
     /// The clients' own address.
     client: IpAddr,
     /// The proxy's address for clients, and the backends'.
     front: IpAddr,
-    pub(super) back: IpAddr,
+    pub(crate) back: IpAddr,
     /// The proxy's address for the backends.
-    pub(super) near_back: IpAddr,
+    pub(crate) near_back: IpAddr,
     /// Sockets for clients to come.
     stock: Mutex<Vec<TcpSocket>>,
     /// The proxy's address for the tests themselves.
@@ -34,7 +34,7 @@ pub(super) struct World {
 
 impl World {
     /// With a cable from the clients to the proxy, and from there to the backends; none where that cannot be made.
-    pub(super) async fn new() -> Option<Self> {
+    pub(crate) async fn new() -> Option<Self> {
         let (clients, proxy, backends) = (Namespace::new()?, Namespace::new()?, Namespace::new()?);
         let (client, front) = connect(&clients, &proxy).await;
         let (near_back, back) = connect(&proxy, &backends).await;
@@ -53,7 +53,7 @@ impl World {
     }
 
     /// With a router on each of these ways.
-    pub(super) async fn routed() -> Option<(Self, [Router; 2])> {
+    pub(crate) async fn routed() -> Option<(Self, [Router; 2])> {
         let (clients, proxy, backends) = (Namespace::new()?, Namespace::new()?, Namespace::new()?);
         let (before, client, front) = Router::between(&clients, &proxy).await?;
         let (behind, near_back, back) = Router::between(&proxy, &backends).await?;
@@ -65,7 +65,7 @@ impl World {
     }
 
     /// Puts the proxy's ends of its cables into bridges, which have their addresses then.
-    pub(super) async fn bridge(&self) {
+    pub(crate) async fn bridge(&self) {
         for (bridge, address) in [("front", self.front), ("back", self.near_back)] {
             let device = self.proxy.device(address).await;
             let lines = format!(
@@ -77,32 +77,32 @@ impl World {
     }
 
     /// The proxy's address for the tests themselves.
-    pub(super) fn admin_address(&self) -> IpAddr {
+    pub(crate) fn admin_address(&self) -> IpAddr {
         self.admin
     }
 
     /// Where clients are.
-    pub(super) fn client_address(&self) -> IpAddr {
+    pub(crate) fn client_address(&self) -> IpAddr {
         self.client
     }
 
     /// Where a client of IPv4 finds gogeta.
-    pub(super) fn front(&self) -> SocketAddr {
+    pub(crate) fn front(&self) -> SocketAddr {
         self.at(self.front)
     }
 
     /// Where a client finds it at another of the proxy's addresses.
-    pub(super) fn at(&self, address: IpAddr) -> SocketAddr {
+    pub(crate) fn at(&self, address: IpAddr) -> SocketAddr {
         (address, PORT).into()
     }
 
     /// A gogeta on the proxy, for clients of IPv4.
-    pub(super) fn place(&self, builder: Builder) -> Builder {
+    pub(crate) fn place(&self, builder: Builder) -> Builder {
         self.listening(builder, Ipv4Addr::UNSPECIFIED.into())
     }
 
     /// The same for clients of IPv6, too.
-    pub(super) fn place_dual(&self, builder: Builder) -> Builder {
+    pub(crate) fn place_dual(&self, builder: Builder) -> Builder {
         self.listening(builder, Ipv6Addr::UNSPECIFIED.into())
     }
 
@@ -115,25 +115,25 @@ impl World {
     }
 
     /// A client that is connected to this address.
-    pub(super) async fn client(&self, address: SocketAddr) -> Client {
+    pub(crate) async fn client(&self, address: SocketAddr) -> Client {
         let stock = self.stock.lock().expect("it is whole").pop().filter(|_| address.is_ipv4());
         let socket = stock.unwrap_or_else(|| self.clients.socket(address.ip()));
         Client::new(socket.connect(address).await.expect("a connection"))
     }
 
     /// Makes sockets for so many of the next clients of IPv4: to go to their host takes a while each time.
-    pub(super) fn stock_up(&self, count: usize) {
+    pub(crate) fn stock_up(&self, count: usize) {
         let sockets = || (0..count).map(|_| TcpSocket::new_v4().expect("a socket")).collect::<Vec<_>>();
         self.stock.lock().expect("it is whole").extend(self.clients.enter(sockets));
     }
 
     /// How many are left.
-    pub(super) fn in_stock(&self) -> usize {
+    pub(crate) fn in_stock(&self) -> usize {
         self.stock.lock().expect("it is whole").len()
     }
 
     /// A backend of that name, at one of the backends' addresses.
-    pub(super) fn backend(&self, name: &'static str, address: IpAddr) -> (Backend, SocketAddr) {
+    pub(crate) fn backend(&self, name: &'static str, address: IpAddr) -> (Backend, SocketAddr) {
         let backend = Backend::listening(self.backends.listener(address), move |peer| talk(peer, name));
         let address = (address, backend.port).into();
         (backend, address)

@@ -13,6 +13,13 @@ pub trait Hands {
     /// Replaces it by another if it is still that one.
     fn swap(&mut self, old: Word, new: Word) -> bool;
 
+    /// Nobody else judges what comes of this pair from now on, until it is [let go](Self::let_go); false where somebody
+    /// does. What is judged is kept in the pair, and packets of one connection may come on several processors at once.
+    fn claim(&mut self) -> bool;
+
+    /// Others may judge.
+    fn let_go(&mut self);
+
     /// Where gogeta's sockets are: C and U. None where something is on its way to or from either, but for what C has
     /// sent and the client has not acknowledged.
     fn places(&mut self) -> Option<(Place, Place)>;
@@ -73,8 +80,8 @@ pub struct On {
     pub numbers: Numbers,
     /// With the block added: a request.
     pub is_request: bool,
-    /// Whether it is one that was sent on before.
-    pub is_again: bool,
+    /// With the bytes that the guard has judged: whoever has sent it may have pages of it, and write to them.
+    pub is_judged: bool,
     /// Without its FIN.
     pub open: bool,
     /// Bytes of it that were not sent on before.
@@ -86,7 +93,7 @@ pub struct On {
 const PLAIN: On = On {
     numbers: Numbers { seq: 0, ack: 0 },
     is_request: false,
-    is_again: false,
+    is_judged: false,
     open: false,
     new: 0,
     is_first: false,
@@ -121,7 +128,16 @@ pub fn of_client<H: Hands>(hands: &mut H, books: &mut Books, block: u32, segment
     }
     let (act, step) = books.of(word).of_client(word.phase(), segment);
     match act {
-        Act::Ask => ask(hands, books, block, word, segment),
+        Act::Ask => {
+            if !hands.claim() {
+                return Outcome::Drop;
+            }
+            // Before that, somebody else may have been here.
+            let outcome =
+                if hands.word() == word { ask(hands, books, block, word, segment) } else { Outcome::Drop };
+            hands.let_go();
+            outcome
+        }
         Act::Drop | Act::Answer => {
             if let Some(step) = step {
                 take(hands, word, step);
@@ -136,9 +152,13 @@ pub fn of_client<H: Hands>(hands: &mut H, books: &mut Books, block: u32, segment
             Outcome::Up(sides(books, word).0.inward(segment.seq, segment.ack))
         }
         Act::On | Act::Open | Act::Again => {
+            if let Some(step) = step {
+                take(hands, word, step);
+            }
             let numbers = books.of(word).to_upstream(segment.seq, segment.ack);
             let is_again = matches!(act, Act::Again);
-            Outcome::On(On { numbers, is_request: is_again, is_again, ..PLAIN })
+            let open = is_again && segment.has(FIN);
+            Outcome::On(On { numbers, is_request: is_again, is_judged: is_again, open, ..PLAIN })
         }
     }
 }
@@ -159,7 +179,7 @@ fn ask<H: Hands>(hands: &mut H, books: &mut Books, block: u32, word: Word, segme
     let book = books.of_mut(next);
     book.request(segment.len);
     let numbers = book.to_upstream(segment.seq, segment.ack);
-    Outcome::On(On { numbers, is_request: true, new: segment.len, is_first, ..PLAIN })
+    Outcome::On(On { numbers, is_request: true, is_judged: true, new: segment.len, is_first, ..PLAIN })
 }
 
 /// Writes the numbers of a carriage that begins here, and gives the word under which they hold.
@@ -189,7 +209,15 @@ pub fn of_upstream<H: Hands>(hands: &mut H, books: &mut Books, segment: &Segment
     let mut word = hands.word();
     let (act, step) = books.of(word).of_upstream(word.phase(), segment);
     match act {
-        Act::Answer => answer(hands, books, word, segment),
+        Act::Answer => {
+            if !hands.claim() {
+                return Outcome::Drop;
+            }
+            let outcome =
+                if hands.word() == word { answer(hands, books, word, segment) } else { Outcome::Drop };
+            hands.let_go();
+            outcome
+        }
         Act::Up => {
             if let Some(step) = step {
                 let Some(next) = take(hands, word, step) else { return Outcome::Drop };
@@ -201,7 +229,7 @@ pub fn of_upstream<H: Hands>(hands: &mut H, books: &mut Books, segment: &Segment
             if let Some(step) = step {
                 take(hands, word, step);
             }
-            on(hands, books, word, segment, matches!(act, Act::Open))
+            on(hands, books, word, segment, On { open: matches!(act, Act::Open), ..PLAIN })
         }
         Act::Drop | Act::Ask | Act::Again => {
             if let Some(step) = step {
@@ -227,14 +255,14 @@ fn answer<H: Hands>(hands: &mut H, books: &mut Books, word: Word, segment: &Segm
     }
     let Some(next) = take(hands, word, Step::Head) else { return Outcome::Drop };
     books.of_mut(next).answer(bytes);
-    on(hands, books, next, segment, false)
+    on(hands, books, next, segment, On { is_judged: true, ..PLAIN })
 }
 
 /// Longest body that is carried, in bytes: numbers tell before from behind over half of their circle.
 pub const LONGEST: u64 = 1 << 30;
 
 #[inline(always)]
-fn on<H: Hands>(hands: &mut H, books: &mut Books, word: Word, segment: &Segment, open: bool) -> Outcome {
+fn on<H: Hands>(hands: &mut H, books: &mut Books, word: Word, segment: &Segment, how: On) -> Outcome {
     let book = books.of_mut(word);
     let numbers = book.to_client(segment.seq, segment.ack);
     let mut new = 0;
@@ -245,7 +273,7 @@ fn on<H: Hands>(hands: &mut H, books: &mut Books, word: Word, segment: &Segment,
             hands.answered();
         }
     }
-    Outcome::On(On { numbers, open, new, ..PLAIN })
+    Outcome::On(On { numbers, new, ..how })
 }
 
 /// How far gogeta's own socket C, or U where `is_upstream`, is behind when it sends that; none while the pair is

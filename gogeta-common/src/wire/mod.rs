@@ -172,6 +172,10 @@ pub struct Carriage {
     pub upstream: Place,
 }
 
+/// How far ahead of what came here a client may be that has sent more, in bytes: a window without scale. Nothing that it
+/// may send while it waits for an answer is longer.
+const AHEAD: u32 = 0xffff;
+
 /// What is to be done with a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
@@ -181,7 +185,7 @@ pub enum Act {
     On,
     /// It goes on without its [`FIN`], which will come again.
     Open,
-    /// It is the last request once more, and gets its block once more.
+    /// It is the last request once more, and gets its block once more; without its [`FIN`], as above.
     Again,
     /// It may be a request: whether it is, the guard says. If not, it is [`Act::Up`], by [`Step::Refuse`].
     Ask,
@@ -267,6 +271,7 @@ impl Carriage {
         match phase {
             Phase::Armed if segment.has(FIN | RST | SYN) => (Act::Up, Some(Step::Refuse)),
             Phase::Armed if segment.len > 0 => (Act::Ask, None),
+            Phase::Idle | Phase::Busy | Phase::Body if !self.may_be_clients(segment) => (Act::Drop, None),
             Phase::Idle => self.of_idle_client(segment),
             Phase::Busy | Phase::Body => self.of_busy_client(segment),
             _ => (Act::Up, None),
@@ -280,7 +285,7 @@ impl Carriage {
             return (Act::Up, Some(Step::Refuse));
         }
         if !segment.has(FIN | RST) && (segment.len == 0 || segment.is_probe(next)) {
-            return (Act::On, None);
+            return self.pass(segment);
         }
         if segment.seq == next {
             if segment.has(FIN | RST) {
@@ -297,6 +302,28 @@ impl Carriage {
         (Act::Up, Some(Step::Refuse))
     }
 
+    /// Whether a segment acknowledges something that the client may have got. Who guesses is not heard: the ends would
+    /// not be taken in, but clocks here would, and a pair must not end by it (RFC 5961).
+    #[inline(always)]
+    const fn may_be_clients(&self, segment: &Segment) -> bool {
+        let first = self.from.wrapping_add(self.down);
+        segment.has(SYN | RST) || segment.ack.wrapping_sub(first) <= self.till.wrapping_sub(self.from)
+    }
+
+    /// The same of the upstream's: it has the requests before the last one.
+    #[inline(always)]
+    const fn may_be_upstreams(&self, segment: &Segment) -> bool {
+        let (begin, end) = self.request_at_upstream();
+        segment.has(SYN | RST) || segment.ack.wrapping_sub(begin) <= end.wrapping_sub(begin)
+    }
+
+    /// What goes on without data of the client's: it may have sent more than has come here.
+    #[inline(always)]
+    const fn pass(&self, segment: &Segment) -> Move {
+        let ahead = segment.seq.wrapping_sub(self.last.seq().wrapping_sub(1));
+        (if ahead <= self.last.bytes() + AHEAD { Act::On } else { Act::Drop }, None)
+    }
+
     #[inline(always)]
     const fn of_busy_client(&self, segment: &Segment) -> Move {
         let next = self.last.next();
@@ -306,15 +333,16 @@ impl Carriage {
         if segment.has(RST) {
             return if segment.seq == next { (Act::Up, Some(Step::Break)) } else { (Act::Drop, None) };
         }
+        if segment.seq == self.last.seq() && segment.len == self.last.bytes() {
+            return (Act::Again, if segment.has(FIN) { Some(Step::Stop) } else { None });
+        }
         if segment.has(FIN) {
-            // Not before the response is over.
-            return (Act::Drop, Some(Step::Stop));
+            // Not before the response is over; and who guesses is not heard.
+            let is_last = segment.end() == next || segment.seq == next;
+            return (Act::Drop, if is_last { Some(Step::Stop) } else { None });
         }
         if segment.len == 0 || segment.is_probe(next) {
-            return (Act::On, None);
-        }
-        if segment.seq == self.last.seq() && segment.len == self.last.bytes() {
-            return (Act::Again, None);
+            return self.pass(segment);
         }
         // The next request before this one is answered is userspace's.
         let step = if segment.seq == next { Some(Step::Stop) } else { None };
@@ -338,6 +366,7 @@ impl Carriage {
     pub const fn of_upstream(&self, phase: Phase, segment: &Segment) -> Move {
         match phase {
             Phase::Armed if segment.has(FIN | RST | SYN) || segment.len > 0 => (Act::Up, Some(Step::Refuse)),
+            Phase::Idle | Phase::Busy | Phase::Body if !self.may_be_upstreams(segment) => (Act::Drop, None),
             Phase::Idle => self.of_idle_upstream(segment),
             Phase::Busy => self.of_busy_upstream(segment),
             Phase::Body => self.of_answering_upstream(segment),
@@ -357,8 +386,9 @@ impl Carriage {
             return (Act::On, None);
         }
         if after(segment.end(), self.till) {
-            // Nobody has asked for it.
-            return (Act::Up, Some(Step::Refuse));
+            // Nobody has asked for it. Behind a gap it is not judged: the gap comes first, sooner or later.
+            let is_next = !after(segment.seq, self.till);
+            return if is_next { (Act::Up, Some(Step::Refuse)) } else { (Act::Drop, None) };
         }
         if segment.has(FIN) {
             let is_next = segment.end() == self.till;
@@ -405,15 +435,20 @@ impl Carriage {
             // It has sent all that it had to. Whether the client has got it, that will say.
             return (Act::Drop, Some(Step::Stop));
         }
+        if segment.has(RST) && segment.seq == self.high {
+            return (Act::Up, Some(Step::Break));
+        }
         if segment.has(RST) {
-            return if is_within { (Act::Up, Some(Step::Break)) } else { (Act::Drop, None) };
+            // Whether it is so, the client asks whoever has sent it (RFC 5961, 3.2).
+            return (if is_within { Act::On } else { Act::Drop }, None);
         }
         if segment.len == 0 && !segment.has(FIN) {
             return (Act::On, None);
         }
         if after(end, self.till) || (segment.has(FIN) && end != self.till) {
-            // More than its head promised, or less.
-            return (Act::Drop, Some(Step::Break));
+            // More than its head promised, or less: where that begins, and not behind a gap.
+            let is_next = !after(self.from, segment.seq) && !after(segment.seq, self.till);
+            return (Act::Drop, if is_next { Some(Step::Break) } else { None });
         }
         if segment.has(FIN) {
             let act = if segment.len == 0 { Act::Drop } else { Act::Open };

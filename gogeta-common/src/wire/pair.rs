@@ -58,7 +58,7 @@ pub struct Way {
     pub shift: u32,
     /// How far gogeta's socket is behind.
     pub side: Side,
-    /// When the last packet came, in nanoseconds of `CLOCK_MONOTONIC`: the kernel, as what follows.
+    /// When the socket has sent a packet last, in nanoseconds of `CLOCK_MONOTONIC`: the kernel, as what follows.
     pub last: u64,
     /// The device by which its socket's packets were seen to leave, and those to it to come; 0 where none was.
     pub devices: [u32; 2],

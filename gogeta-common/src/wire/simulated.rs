@@ -182,6 +182,12 @@ impl Hands for Kernel {
         same
     }
 
+    fn claim(&mut self) -> bool {
+        true
+    }
+
+    fn let_go(&mut self) {}
+
     fn places(&mut self) -> Option<(Place, Place)> {
         self.quiet.then_some((self.c, self.u))
     }
@@ -347,7 +353,7 @@ impl World {
                 }
                 (packet.segment.seq, packet.segment.ack) = (on.numbers.seq, on.numbers.ack);
                 if on.is_request {
-                    if on.is_again {
+                    if on.new == 0 {
                         packet.data.clone_from(&self.head);
                     }
                     self.head.clone_from(&packet.data);

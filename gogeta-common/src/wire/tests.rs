@@ -2,7 +2,7 @@
 
 extern crate std;
 
-use super::segment::{ACK, FIN, RST, SYN, Segment};
+use super::segment::{ACK, FIN, PSH, RST, SYN, Segment};
 use super::*;
 
 const C: Place = Place { received: 1000, sent: 2000 };
@@ -118,6 +118,7 @@ fn what_a_clients_segment_becomes() {
         // Something before it is not there yet.
         (Idle, segment(1051, 2300, 30, 0), Up, Some(Step::Refuse)),
         (Idle, segment(1051, 2299, 30, 0), Drop, None),
+        (Idle, segment(1025, 2300, 50, 0), Drop, None),
         (Idle, segment(1000, 2300, 50, 0), Drop, None),
         (Idle, segment(1050, 2300, 0, 0), On, None),
         (Idle, segment(1049, 2300, 0, 0), On, None),
@@ -131,7 +132,12 @@ fn what_a_clients_segment_becomes() {
         (Idle, segment(99, 0, 0, SYN), Up, Some(Step::Refuse)),
         (Busy, segment(1050, 2000, 0, 0), On, None),
         (Busy, segment(1000, 2000, 50, 0), Again, None),
+        (Busy, segment(1000, 2000, 50, FIN), Again, Some(Step::Stop)),
         (Busy, segment(1000, 2000, 49, 0), Drop, None),
+        // Half before it, half in it; from its middle to behind it.
+        (Busy, segment(975, 2000, 50, 0), Drop, None),
+        (Busy, segment(1000, 2000, 80, 0), Drop, None),
+        (Busy, segment(1025, 2000, 50, 0), Drop, None),
         (Busy, segment(1020, 2000, 30, 0), Drop, None),
         (Body, segment(1049, 2100, 1, 0), On, None),
         (Body, segment(1000, 2100, 50, 0), Again, None),
@@ -139,6 +145,8 @@ fn what_a_clients_segment_becomes() {
         (Body, segment(1050, 2100, 30, 0), Drop, Some(Step::Stop)),
         (Body, segment(1080, 2100, 30, 0), Drop, None),
         (Body, segment(1050, 2100, 0, FIN), Drop, Some(Step::Stop)),
+        (Body, segment(1040, 2100, 10, FIN), Drop, Some(Step::Stop)),
+        (Body, segment(1051, 2100, 0, FIN), Drop, None),
         (Body, segment(1050, 2100, 0, RST), Up, Some(Step::Break)),
         (Body, segment(1049, 2100, 0, RST), Drop, None),
         (Body, segment(1050, 2100, 0, SYN), Drop, None),
@@ -195,8 +203,10 @@ fn what_an_upstreams_segment_becomes() {
         // And its acknowledgements behind that.
         (Body, segment(5301, 7060, 0, 0), Act::On, None),
         (Body, segment(5200, 7060, 50, FIN), Act::Drop, Some(Step::Break)),
-        (Body, segment(5200, 7060, 0, RST), Act::Up, Some(Step::Break)),
-        (Body, segment(5300, 7060, 0, RST), Act::Up, Some(Step::Break)),
+        (Body, segment(5100, 7060, 0, RST), Act::Up, Some(Step::Break)),
+        // Whether it is so, the client asks.
+        (Body, segment(5200, 7060, 0, RST), Act::On, None),
+        (Body, segment(5300, 7060, 0, RST), Act::On, None),
         (Body, segment(4999, 7060, 0, RST), Act::Drop, None),
     ];
     for (phase, segment, act, step) in rows {
@@ -225,4 +235,30 @@ fn a_response_is_over_when_the_client_has_all_of_it() {
     assert!(!carriage().is_over(2000));
     assert_eq!(Last::new(u32::MAX, 2048, 1_000_000).next(), 2047);
     assert_eq!(Last::new(9, 2048, 1_000_000).count(), 1_000_000);
+}
+
+/// Whoever is not on the way between the two ends has to guess: 4096 times here, all over the circle of numbers.
+#[test]
+fn who_guesses_numbers_neither_ends_a_pair_nor_gets_anything_through() {
+    use Phase::{Body, Busy, Idle};
+    for phase in [Idle, Busy, Body] {
+        let it = match phase {
+            Busy => carriage(),
+            Body => answering(),
+            _ => over(),
+        };
+        for guess in 0..4096_u32 {
+            // Not near the right ones.
+            let seq = (guess << 20).wrapping_add(300_000);
+            for (ack, len) in
+                [seq, 0, 1 << 31].into_iter().flat_map(|ack| [0, 1, 60, 1400].map(|len| (ack, len)))
+            {
+                for flags in [0, PSH, FIN, RST, FIN | PSH] {
+                    let segment = segment(seq, ack, len, flags);
+                    assert_eq!(it.of_client(phase, &segment), (Act::Drop, None), "{phase:?} {segment:?}");
+                    assert_eq!(it.of_upstream(phase, &segment), (Act::Drop, None), "{phase:?} {segment:?}");
+                }
+            }
+        }
+    }
 }
