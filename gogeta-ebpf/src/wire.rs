@@ -141,8 +141,9 @@ fn inward(skb: *mut __sk_buff, l3: u32) -> i32 {
     if way.flow == Way::WATCHED {
         return NEXT;
     }
-    if way.flow == Way::GONE && packet.segment.has(SYN) && !lives(skb, packet) {
-        return begins(packet);
+    if packet.segment.has(SYN) && !lives(skb, packet) {
+        // Where userspace does not know yet that a pair's socket has gone, it comes too early.
+        return if way.flow == Way::GONE { begins(packet) } else { DROP };
     }
     if way.flow == Way::GONE {
         let numbers = way.side.inward(packet.segment.seq, packet.segment.ack);
@@ -196,15 +197,18 @@ fn up(skb: *mut __sk_buff, packet: &mut Packet, numbers: Numbers, shift: u32) ->
     if numbers == (Numbers { seq, ack }) && shift == 0 {
         return NEXT;
     }
-    if !packet.look() {
-        return DROP;
-    }
+    let is_known = packet.look();
     packet.begin();
     packet.set_numbers(numbers);
-    packet.move_sack(ack.wrapping_sub(numbers.ack));
-    if let Some((time, echo)) = packet.times() {
-        packet.set_times(time, if echo == 0 { 0 } else { echo.wrapping_sub(shift) });
+    if is_known {
+        packet.move_sack(ack.wrapping_sub(numbers.ack));
+        if let Some((time, echo)) = packet.times() {
+            packet.set_times(time, if echo == 0 { 0 } else { echo.wrapping_sub(shift) });
+        }
+    } else if !packet.segment.has(SYN) {
+        return DROP;
     }
+    // Whoever has forgotten the connection begins anew, with options of its own: that it is there, the socket says.
     if packet.renumber(skb) { NEXT } else { DROP }
 }
 

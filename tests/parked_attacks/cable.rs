@@ -1,7 +1,8 @@
 //! A cable whose far end is the test's own: it makes each packet by hand, and sees each that comes.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -60,15 +61,28 @@ impl Cable {
         self.send_packet(&segment.packet()).await;
     }
 
+    /// Waits until all that was sent has come to where it was sent: packets stay in order, and to one for nobody there
+    /// is an answer.
+    pub(super) async fn pass(&mut self) {
+        let (from, to) = (SocketAddrV4::new(HERE, 9), SocketAddrV4::new(GOGETA, 9));
+        self.send(&Segment::new(from, to, 1, 1)).await;
+        while self.receive().await.to != from {}
+    }
+
     /// The next segment that comes.
     pub(super) async fn receive(&mut self) -> Segment {
+        self.receive_within(DEADLINE).await.expect("a packet in time")
+    }
+
+    /// The same, if one comes in time.
+    pub(super) async fn receive_within(&mut self, limit: Duration) -> Option<Segment> {
         loop {
-            let line = tokio::time::timeout(DEADLINE, self.packets.next_line()).await;
-            let line = line.expect("a packet in time").expect("a line").expect("the pump runs");
+            let line = tokio::time::timeout(limit, self.packets.next_line()).await.ok()?;
+            let line = line.expect("a line").expect("the pump runs");
             let digits = line.as_bytes().chunks(2).map(|two| std::str::from_utf8(two).expect("hex"));
             let packet: Vec<u8> = digits.map(|two| u8::from_str_radix(two, 16).expect("hex")).collect();
             if let Some(segment) = Segment::of(&packet) {
-                return segment;
+                return Some(segment);
             }
         }
     }

@@ -5,4 +5,6 @@ mod cable;
 mod client;
 mod pages;
 mod raw;
+mod scene;
 mod segment;
+mod spoof;

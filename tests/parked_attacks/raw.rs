@@ -1,12 +1,16 @@
 //! A client that makes its segments itself, for what no kernel would send for it.
 
 use std::net::SocketAddrV4;
+use std::time::Duration;
 
 use gogeta_common::wire::segment::{ACK, FIN, PSH, RST, SYN};
 
-use super::cable::{Cable, HERE};
+use super::cable::{Cable, GOGETA, HERE};
 use super::segment::Segment;
 use crate::parked_network::talk::told;
+
+/// When a SYN is sent again, of which nothing was heard.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// The client.
 pub(super) struct Raw {
@@ -20,6 +24,8 @@ pub(super) struct Raw {
     /// Its clock, which goes on by one with each segment, and what it has been told last.
     pub(super) time: u32,
     pub(super) echo: u32,
+    /// For how much it has room, as it is told.
+    pub(super) window: u16,
     /// What came that was not looked at yet.
     got: Vec<u8>,
     /// How gogeta, or whoever speaks in its name, has ended it.
@@ -28,33 +34,71 @@ pub(super) struct Raw {
 
 impl Raw {
     /// Connects from that port.
-    pub(super) async fn connect(mut cable: Cable, port: u16, proxy: u16) -> Self {
-        let (here, there) = (SocketAddrV4::new(HERE, port), SocketAddrV4::new(super::cable::GOGETA, proxy));
-        let first = 0xffff_ff00;
-        let mut syn = Segment::new(here, there, first, 0).flags(SYN);
+    pub(super) async fn connect(cable: Cable, port: u16, proxy: u16) -> Self {
+        let (here, there) = (SocketAddrV4::new(HERE, port), SocketAddrV4::new(GOGETA, proxy));
+        let mut raw = Self {
+            cable,
+            here,
+            there,
+            seq: 0xffff_ff00,
+            ack: 0,
+            time: 0,
+            echo: 0,
+            window: 65535,
+            got: Vec::new(),
+            ended: None,
+        };
+        raw.begin().await;
+        raw
+    }
+
+    /// Connects anew from the same port, with numbers further on, as if there had been nothing.
+    pub(super) async fn begin_anew(&mut self) {
+        (self.got, self.ended) = (Vec::new(), None);
+        self.seq = self.seq.wrapping_add(1_000_000);
+        self.begin().await;
+    }
+
+    async fn begin(&mut self) {
+        self.time += 1;
+        let mut syn = Segment::new(self.here, self.there, self.seq, 0).flags(SYN);
         // MSS 1460; selective acknowledgements; timestamps; windows in units of 128 bytes.
-        syn.options = vec![2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
-        cable.send(&syn).await;
+        syn.options =
+            [&[2, 4, 5, 180, 4, 2, 8, 10][..], &self.time.to_be_bytes(), &[0, 0, 0, 0, 1, 3, 3, 7]].concat();
         let answer = loop {
-            let answer = cable.receive().await;
-            if answer.to == here {
+            self.cable.send(&syn).await;
+            // Who gets no answer asks again.
+            let Some(answer) = self.cable.receive_within(AGAIN).await else { continue };
+            if answer.to != self.here {
+                continue;
+            }
+            if answer.flags == SYN | ACK && answer.ack == syn.end() {
                 break answer;
             }
+            // There is a connection that is not known here (RFC 9293, 3.5.1).
+            let reset = Segment::new(self.here, self.there, answer.ack, 0).flags(RST);
+            self.cable.send(&reset).await;
         };
-        assert_eq!((answer.flags, answer.ack), (SYN | ACK, first.wrapping_add(1)), "{answer:?}");
-        let echo = answer.time().expect("timestamps");
-        let (got, ended) = (Vec::new(), None);
-        let mut raw =
-            Self { cable, here, there, seq: answer.ack, ack: answer.end(), time: 1, echo, got, ended };
-        let ack = raw.next();
-        raw.cable.send(&ack).await;
-        raw
+        self.echo = answer.time().expect("timestamps");
+        (self.seq, self.ack) = (answer.ack, answer.end());
+        let ack = self.next();
+        self.cable.send(&ack).await;
+    }
+
+    /// Closes, and waits for the other side to do so.
+    pub(super) async fn close(&mut self) {
+        let end = self.next().flags(FIN | ACK);
+        self.cable.send(&end).await;
+        self.seq = end.end();
+        self.take_until(|segment| segment.flags & FIN != 0).await;
     }
 
     /// Its next segment, empty.
     pub(super) fn next(&mut self) -> Segment {
         self.time += 1;
-        Segment::new(self.here, self.there, self.seq, self.ack).at(self.time, self.echo)
+        let mut next = Segment::new(self.here, self.there, self.seq, self.ack).at(self.time, self.echo);
+        next.window = self.window;
+        next
     }
 
     /// Sends these bytes, and has sent them.

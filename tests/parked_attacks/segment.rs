@@ -102,6 +102,14 @@ impl Segment {
         [ip, tcp].concat()
     }
 
+    /// Makes the checksum of a packet's IPv4 header right.
+    pub(super) fn mend(packet: &mut [u8]) {
+        let count = usize::from(packet[0] & 15) * 4;
+        packet[10..12].fill(0);
+        let check = checksum(&packet[..count]);
+        packet[10..12].copy_from_slice(&check.to_be_bytes());
+    }
+
     /// That of a packet; none where it is another protocol's. The checksums must be right.
     pub(super) fn of(packet: &[u8]) -> Option<Self> {
         let (ip, tcp) = packet.split_at_checked(20).filter(|(ip, _)| ip[0] == 0x45 && ip[9] == 6)?;

@@ -87,7 +87,7 @@ fn shown(body: &[u8]) -> String {
 }
 
 /// A GET, and its answer by that backend.
-pub(super) async fn get(client: &mut Client, host: &str, target: &str, name: &str) {
+pub(crate) async fn get(client: &mut Client, host: &str, target: &str, name: &str) {
     client.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
     is_told(client, name, &format!("GET {target} HTTP/1.1"), b"").await;
 }

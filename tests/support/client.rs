@@ -75,6 +75,11 @@ impl Client {
         Self { reader, writer, buffer: Vec::new() }
     }
 
+    /// Its own address.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.writer.local_addr().expect("an address")
+    }
+
     /// Sends these bytes.
     pub(crate) async fn send(&mut self, raw: impl AsRef<[u8]>) {
         self.try_send(raw).await.expect("to send");
