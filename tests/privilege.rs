@@ -12,7 +12,7 @@ use crate::support::backend::{Backend, service};
 use crate::support::client::{Client, get};
 use crate::support::etcd::skip;
 use crate::support::gogeta::{Builder, Gogeta};
-use crate::support::parking::{carried, parked};
+use crate::support::parking::{carried, parked, parking};
 use crate::support::truth::metric;
 use crate::support::wait::until;
 
@@ -239,6 +239,45 @@ async fn no_thread_has_a_capability_while_pairs_are_parked_and_all_goes_on() {
     gogeta.signal(Signal::TERM);
     assert!(gogeta.wait().await.success());
     assert_eq!(gogeta.lines_with("cannot"), Vec::<String>::new(), "nor misses it at the end");
+}
+
+/// Asks the kernel for the first maps and programs by their numbers (`BPF_MAP_GET_FD_BY_ID`, `BPF_PROG_GET_FD_BY_ID`).
+const REACH: &str = "
+import ctypes, os, platform, struct, sys
+call = ctypes.CDLL(None, use_errno=True).syscall
+bpf = {'x86_64': 321, 'aarch64': 280}[platform.machine()]
+for command in (14, 13):
+    for number in range(4096):
+        if call(bpf, command, struct.pack('IIIIQ', number, 0, 0, 0, 0), 24) >= 0:
+            sys.exit('reached')
+for name in ('maps', 'mem', 'fd/0', 'map_files'):
+    try:
+        os.listdir(f'/proc/{sys.argv[1]}/{name}') if name == 'map_files' else open(f'/proc/{sys.argv[1]}/{name}').read(1)
+        sys.exit(f'reached {name}')
+    except PermissionError:
+        pass
+";
+
+#[tokio::test]
+async fn no_other_user_of_the_machine_reaches_what_the_engine_has() {
+    if !may(&[]) {
+        return;
+    }
+    let pinned = || std::fs::read_dir("/sys/fs/bpf").map_or(0, Iterator::count);
+    let before = pinned();
+    let web = Backend::named("web").await;
+    let Some(gogeta) = parking(&service("a.test", &[web.port])).await else { return };
+    let mut client = Client::connect(gogeta.proxy).await;
+    client.get("a.test", "/").await;
+    parked(&gogeta, 1.0).await;
+    assert_eq!(pinned(), before, "nothing is where others could find it");
+    let reached = std::process::Command::new("setpriv")
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "/usr/bin/python3", "-c", REACH])
+        .arg(gogeta.pid().to_string())
+        .output()
+        .expect("setpriv runs");
+    assert!(reached.status.success(), "{}", String::from_utf8_lossy(&reached.stderr));
+    assert_eq!(client.get("a.test", "/").await.text(), "web");
 }
 
 #[tokio::test]

@@ -1,10 +1,16 @@
 //! A client that is up to no good.
 
+use gogeta::splice::Kind;
 use gogeta_common::wire::segment::{ACK, FIN, PSH, RST, SYN, URG};
 
 use super::scene::Scene;
 use super::segment::Segment;
-use crate::support::parking::parked;
+use crate::parked_network::talk::{get, is_told};
+use crate::parked_network::world::World;
+use crate::support::backend::service_at;
+use crate::support::gogeta::Gogeta;
+use crate::support::parking::{carried, parked, parking_by};
+use crate::support::wait::until;
 
 const REQUEST: &[u8] = b"GET /next HTTP/1.1\r\nHost: a.test\r\nX-Something-Els: 1\r\n\r\n";
 
@@ -206,4 +212,33 @@ async fn a_client_that_begins_anew_by_the_same_port_is_served_anew() {
     parked(&scene.gogeta, 0.0).await;
     scene.raw.begin_anew().await;
     scene.carry().await;
+}
+
+#[tokio::test]
+async fn whatever_a_carried_request_says_its_line_in_the_log_is_one() {
+    let Some(world) = World::new().await else { return };
+    let (_web, at_web) = world.backend("web", world.back);
+    let builder = world.place(Gogeta::routes(&service_at("a.test", &[at_web])));
+    let log = builder.file("access.log", "");
+    let builder = builder.args(["--access-log-format", "combined"]).arg("--access-log").arg(&log);
+    let Some(gogeta) = parking_by(Kind::Wire, builder).await else { return };
+    let mut client = world.client(world.front()).await;
+    get(&mut client, "a.test", "/first", "web").await;
+    parked(&gogeta, 1.0).await;
+    let agent = "x\" 200 1\\\t6.6.6.6 - - \"GET /forged";
+    let request = format!("GET /sly HTTP/1.1\r\nHost: a.test\r\nUser-Agent: {agent}\r\n\r\n");
+    client.send(request).await;
+    is_told(&mut client, "web", "GET /sly HTTP/1.1", b"").await;
+    assert_eq!(carried(&gogeta).await, 1.0);
+    let lines = until("it is logged", async || {
+        let text = std::fs::read_to_string(&log).expect("the log is there and is UTF-8");
+        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        (lines.len() >= 2).then_some(lines)
+    })
+    .await;
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    // Nothing in it ends a field, nor a line in anybody's eyes.
+    let fields = lines[1].replace("\\\"", "").matches('"').count();
+    assert_eq!(fields, 6, "{}", lines[1]);
+    assert!(lines[1].chars().all(|letter| (' '..='~').contains(&letter)), "{}", lines[1].escape_debug());
 }

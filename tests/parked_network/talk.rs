@@ -73,7 +73,7 @@ async fn echo(mut peer: Peer, request: &Seen) {
 }
 
 /// Reads the answer to a request of that line and body, which must be that backend's.
-pub(super) async fn is_told(client: &mut Client, name: &str, line: &str, asked: &[u8]) {
+pub(crate) async fn is_told(client: &mut Client, name: &str, line: &str, asked: &[u8]) {
     let body = told(name, line, asked);
     let is_head = line.starts_with("HEAD ");
     let reply = if is_head { client.bodiless_reply().await } else { client.reply().await };
