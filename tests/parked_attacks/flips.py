@@ -14,9 +14,10 @@ file = tempfile.TemporaryFile()
 file.write(HARMLESS)
 file.flush()
 pages = mmap.mmap(file.fileno(), len(HARMLESS))
+parent = os.getpid()
 writer = os.fork()
 if writer == 0:
-    while os.getppid() != 1:
+    while os.getppid() == parent:
         pages[:] = FORGED
         pages[:] = HARMLESS
     os._exit(0)
