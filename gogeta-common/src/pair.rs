@@ -17,8 +17,10 @@
 //!
 //! A tunnel has no requests. `Open` leads it from `Local` to `Open`, `Refuse` and `Take` lead it back.
 //!
-//! The wire engine has one phase more, in which the kernel takes over with the first request that comes: `Ready` leads
-//! from `Local` to `Armed`, `Start` from there to `Busy`, `Refuse` and `Take` lead back.
+//! The wire engine has more phases. In one the kernel takes over with the first request that comes: `Ready` leads
+//! from `Local` to `Armed`, `Start` from there to `Busy`, `Refuse` and `Take` lead back. In another it takes over with
+//! the first bytes of a tunnel: `Unlatch` leads from `Local` to `Ajar`, `Open` from there to `Open`, `Refuse` and `Take`
+//! lead back. A tunnel's end leads from `Open` to `Over` (`Close`), and where it cannot come back, to `Broken` (`Break`).
 
 use crate::guard::{HEAD_MAX, HOST_MAX, RequestScan, ResponseScan};
 use crate::wire::pair::Wire;
@@ -39,19 +41,23 @@ pub enum Phase {
     Body = 4,
     /// Userspace has both, and the upstream's answer to a request that the kernel forwarded.
     Pending = 5,
-    /// The upstream sent more than its response's head promised.
+    /// The upstream sent more than its response's head promised, or something else has broken off.
     Broken = 6,
     /// The kernel has both, and carries whatever comes.
     Open = 7,
     /// The kernel has both from the first request on; what else comes is for the sockets.
     Armed = 8,
+    /// The kernel has both from the first bytes of a tunnel on, of either side.
+    Ajar = 9,
+    /// The tunnel has ended. What comes late is carried; what the sockets say is not.
+    Over = 10,
 }
 
 impl Phase {
     /// Whether the kernel has the pair.
     #[inline(always)]
     pub const fn is_carried(self) -> bool {
-        matches!(self, Self::Idle | Self::Busy | Self::Body | Self::Open | Self::Armed)
+        matches!(self, Self::Idle | Self::Busy | Self::Body | Self::Open | Self::Armed | Self::Ajar)
     }
 }
 
@@ -60,10 +66,14 @@ impl Phase {
 pub enum Step {
     /// Userspace has nothing left to do with it.
     Arm,
-    /// The same, of a tunnel.
+    /// The same, of a tunnel; or its first bytes came.
     Open,
     /// The same, and the kernel is to take over with the next request.
     Ready,
+    /// The same of a tunnel, and the kernel is to take over with its next bytes.
+    Unlatch,
+    /// The tunnel's two sides have ended.
+    Close,
     /// The first request since then passed the guard.
     Start,
     /// A request passed the guard.
@@ -79,7 +89,7 @@ pub enum Step {
     End,
     /// A response began that is not simple.
     Answer,
-    /// More came than the response has.
+    /// More came than the response has; or a tunnel ends in the midst of something.
     Break,
     /// Userspace has done what was left to do for it.
     Resume,
@@ -102,6 +112,10 @@ const BOOK: u64 = 1 << 9;
 const TURN: u64 = 1 << 16;
 
 impl Word {
+    /// What is added to a word where something came of which only its turn tells. It does not go round: that would
+    /// take years.
+    pub const PASSED: u64 = TURN;
+
     /// Whose it is.
     #[inline(always)]
     pub const fn phase(self) -> Phase {
@@ -114,6 +128,8 @@ impl Word {
             6 => Phase::Broken,
             7 => Phase::Open,
             8 => Phase::Armed,
+            9 => Phase::Ajar,
+            10 => Phase::Over,
             _ => Phase::Free,
         }
     }
@@ -139,7 +155,10 @@ impl Word {
             (Step::Open, Phase::Local) => Some(self.turn(Phase::Open)),
             (Step::Ready, Phase::Local) => Some(self.turn(Phase::Armed)),
             (Step::Start, Phase::Armed) if !self.is_stopped() => Some(Self(self.turn(Phase::Busy).0 ^ BOOK)),
-            (Step::Refuse | Step::Take, Phase::Idle | Phase::Open | Phase::Armed) => {
+            (Step::Unlatch, Phase::Local) => Some(self.turn(Phase::Ajar)),
+            (Step::Open, Phase::Ajar) if !self.is_stopped() => Some(Self(self.turn(Phase::Open).0 ^ BOOK)),
+            (Step::Close, Phase::Open) => Some(self.turn(Phase::Over)),
+            (Step::Refuse | Step::Take, Phase::Idle | Phase::Open | Phase::Armed | Phase::Ajar) => {
                 Some(self.turn(Phase::Local))
             }
             (Step::Lose, Phase::Busy) => Some(self.turn(Phase::Local)),
@@ -147,7 +166,7 @@ impl Word {
             (Step::End, Phase::Busy | Phase::Body) if self.is_stopped() => Some(self.turn(Phase::Local)),
             (Step::End, Phase::Busy | Phase::Body) => Some(self.turn(Phase::Idle)),
             (Step::Answer, Phase::Busy) => Some(self.turn(Phase::Pending)),
-            (Step::Break, Phase::Busy | Phase::Body) => Some(self.turn(Phase::Broken)),
+            (Step::Break, Phase::Busy | Phase::Body | Phase::Open) => Some(self.turn(Phase::Broken)),
             (Step::Resume, Phase::Pending | Phase::Broken) => Some(self.turn(Phase::Local)),
             (Step::Stop, phase) if phase.is_carried() => Some(Self(self.0 | STOP)),
             (Step::Pass, Phase::Local | Phase::Pending | Phase::Broken) => Some(self.turn(self.phase())),
@@ -330,7 +349,7 @@ const _: () = assert!(size_of::<Carried>() == 16 + 3 * 8 + 4 * 4 + HEAD_MAX);
 mod tests {
     use super::*;
 
-    const PHASES: [Phase; 9] = [
+    const PHASES: [Phase; 11] = [
         Phase::Free,
         Phase::Local,
         Phase::Idle,
@@ -340,8 +359,12 @@ mod tests {
         Phase::Broken,
         Phase::Open,
         Phase::Armed,
+        Phase::Ajar,
+        Phase::Over,
     ];
-    const STEPS: [Step; 15] = [
+    const STEPS: [Step; 17] = [
+        Step::Unlatch,
+        Step::Close,
         Step::Ready,
         Step::Start,
         Step::Resume,
@@ -374,6 +397,13 @@ mod tests {
             (Phase::Local, Step::Open, Phase::Open),
             (Phase::Local, Step::Ready, Phase::Armed),
             (Phase::Armed, Step::Start, Phase::Busy),
+            (Phase::Local, Step::Unlatch, Phase::Ajar),
+            (Phase::Ajar, Step::Open, Phase::Open),
+            (Phase::Ajar, Step::Refuse, Phase::Local),
+            (Phase::Ajar, Step::Take, Phase::Local),
+            (Phase::Ajar, Step::Stop, Phase::Ajar),
+            (Phase::Open, Step::Close, Phase::Over),
+            (Phase::Open, Step::Break, Phase::Broken),
             (Phase::Armed, Step::Refuse, Phase::Local),
             (Phase::Armed, Step::Take, Phase::Local),
             (Phase::Armed, Step::Stop, Phase::Armed),

@@ -96,3 +96,18 @@ fn exchange(word: *mut u64, old: u64, new: u64) -> bool {
     }
     found == old
 }
+
+/// Adds a turn to the pair's word, and gives it.
+#[inline(always)]
+pub(crate) fn pass(pair: &mut Pair) -> Word {
+    let mut found = Word::PASSED;
+    // SAFETY: as above. What was written before is there for whoever sees the turn (`Documentation/bpf/linux-notes.rst`).
+    unsafe {
+        core::arch::asm!(
+            "{found} = atomic_fetch_add((u64 *)({word} + 0), {found})",
+            word = in(reg) &raw mut pair.word,
+            found = inout(reg) found,
+        );
+    }
+    Word(found.wrapping_add(Word::PASSED))
+}

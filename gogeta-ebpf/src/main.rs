@@ -22,6 +22,8 @@ mod packet;
 #[cfg(target_arch = "bpf")]
 mod sockmap;
 #[cfg(target_arch = "bpf")]
+mod tunnel;
+#[cfg(target_arch = "bpf")]
 mod wire;
 
 use aya_ebpf::{bindings::sk_action::SK_PASS, macros::stream_verdict, programs::SkBuffContext};

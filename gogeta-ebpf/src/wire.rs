@@ -46,7 +46,7 @@ const NEXT: i32 = -1;
 const DROP: i32 = 2;
 
 /// What is written on a packet: that it was carried, so that it is not taken for one of gogeta's own; and that it is
-/// the acknowledgement in a client's first request, for gogeta's socket. Nothing else in a network namespace uses
+/// the acknowledgement in the packet that begins a carriage, for gogeta's socket. Nothing else in a network namespace uses
 /// this field but queueing disciplines for differentiated services, and only theirs.
 const CARRIED: u32 = 0x676f;
 const COPY: u32 = 0x6765;
@@ -116,6 +116,12 @@ fn pair_of<'a>(way: &Way) -> Option<&'a mut Pair> {
     Some(unsafe { &mut *pair })
 }
 
+/// Whether it is the way of a tunnel that is over, of which gogeta has no sockets any more.
+#[inline(always)]
+fn is_over(way: &Way) -> bool {
+    pair_of(way).is_some_and(|pair| matches!(events::load(pair).phase(), Phase::Over))
+}
+
 /// Nanoseconds, and the milliseconds that timestamps are made of.
 #[inline(always)]
 fn now() -> (u64, u32) {
@@ -143,7 +149,7 @@ fn inward(skb: *mut __sk_buff, l3: u32) -> i32 {
     }
     if packet.segment.has(SYN) && !lives(skb, packet) {
         // Where userspace does not know yet that a pair's socket has gone, it comes too early.
-        return if way.flow == Way::GONE { begins(packet) } else { DROP };
+        return if way.flow == Way::GONE || is_over(way) { begins(packet) } else { DROP };
     }
     if way.flow == Way::GONE {
         let numbers = way.side.inward(packet.segment.seq, packet.segment.ack);
@@ -158,10 +164,15 @@ fn inward(skb: *mut __sk_buff, l3: u32) -> i32 {
     }
     end.devices[1] = device;
     if mark == COPY {
-        return copy(skb, packet, pair);
+        return if is_upstream { copy::<true>(skb, packet, pair) } else { copy::<false>(skb, packet, pair) };
     }
+    let phase = events::load(pair).phase();
     let mut hands = Kernel { skb, packet, pair };
-    if is_upstream { hands.of_upstream(l3) } else { hands.of_client(l3) }
+    match (phase, is_upstream) {
+        (Phase::Ajar | Phase::Open | Phase::Over, _) => hands.tunnel(l3, is_upstream),
+        (_, false) => hands.of_client(l3),
+        (_, true) => hands.of_upstream(l3),
+    }
 }
 
 /// A connection begins between the addresses of one that is over.
@@ -212,10 +223,11 @@ fn up(skb: *mut __sk_buff, packet: &mut Packet, numbers: Numbers, shift: u32) ->
     if packet.renumber(skb) { NEXT } else { DROP }
 }
 
-/// What the client's first request acknowledges, for gogeta's socket.
+/// What is acknowledged by the packet that began a carriage, for gogeta's socket.
 #[inline(never)]
-fn copy(skb: *mut __sk_buff, packet: &mut Packet, pair: &mut Pair) -> i32 {
-    let Place { received, sent } = pair.wire.books.of(events::load(pair)).client;
+fn copy<const UPSTREAM: bool>(skb: *mut __sk_buff, packet: &mut Packet, pair: &mut Pair) -> i32 {
+    let book = pair.wire.books.of(events::load(pair));
+    let Place { received, sent } = if UPSTREAM { book.upstream } else { book.client };
     if !packet.look() {
         return DROP;
     }
@@ -224,7 +236,7 @@ fn copy(skb: *mut __sk_buff, packet: &mut Packet, pair: &mut Pair) -> i32 {
     // Whoever has said that it is a copy, it is no more than that.
     packet.clear_flags(PSH | FIN | SYN | RST | URG);
     if let Some((time, echo)) = packet.times() {
-        packet.set_times(time, echo.wrapping_sub(pair.wire.clocks[0].shift));
+        packet.set_times(time, echo.wrapping_sub(pair.wire.clocks[usize::from(UPSTREAM)].shift));
     }
     if packet.trim(skb) { NEXT } else { DROP }
 }
@@ -271,6 +283,9 @@ fn outward(skb: *mut __sk_buff, l3: u32) -> i32 {
             return NEXT;
         }
         end.devices[0] = skb_ref.ifindex;
+        if packet.segment.has(SYN) && is_over(way) {
+            return begins(packet);
+        }
         let mut hands = Kernel { skb, packet, pair };
         let Some(side) = hands.of_socket(is_upstream) else {
             messages::silenced(events::slot(hands.pair), is_upstream.into(), hands.packet.segment.len.into());
@@ -301,10 +316,10 @@ fn outward(skb: *mut __sk_buff, l3: u32) -> i32 {
 }
 
 /// A packet of a pair, and the pair.
-struct Kernel<'a> {
+pub(crate) struct Kernel<'a> {
     skb: *mut __sk_buff,
-    packet: &'a mut Packet,
-    pair: &'a mut Pair,
+    pub(crate) packet: &'a mut Packet,
+    pub(crate) pair: &'a mut Pair,
 }
 
 impl Kernel<'_> {
@@ -341,7 +356,7 @@ impl Kernel<'_> {
     }
 
     #[inline(always)]
-    fn drop(&self, side: u64) -> i32 {
+    pub(crate) fn drop(&self, side: u64) -> i32 {
         let phase = events::load(self.pair).phase() as u64;
         messages::dropped(events::slot(self.pair), phase, side, self.packet.segment.len.into());
         DROP
@@ -356,13 +371,13 @@ impl Kernel<'_> {
     }
 
     #[inline(always)]
-    fn up(&mut self, numbers: Numbers) -> i32 {
+    pub(crate) fn up(&mut self, numbers: Numbers) -> i32 {
         let shift = self.pair.wire.clocks[self.packet.side()].shift;
         up(self.skb, self.packet, numbers, shift)
     }
 
     #[inline(never)]
-    fn on(&mut self, l3: u32) -> i32 {
+    pub(crate) fn on(&mut self, l3: u32) -> i32 {
         let from = self.packet.side();
         let on = &raw const self.packet.on;
         // SAFETY: it is there, and nobody writes it.
@@ -386,21 +401,23 @@ impl Kernel<'_> {
         packet.set_numbers(on.numbers);
         packet.set_window(window(packet.window(), near.scales[0], far.scales[1]));
         // Whoever does not ask for urgent data does not get that byte: it would read something else than the guard.
-        packet.clear_flags(if on.open { FIN | URG } else { URG });
+        if !on.is_tunnel {
+            packet.clear_flags(if on.open { FIN | URG } else { URG });
+        }
         let [clock_of_client, clock_of_upstream] = &mut wire.clocks;
         let (mine, theirs) = if from == 0 {
             (clock_of_client, clock_of_upstream)
         } else {
             (clock_of_upstream, clock_of_client)
         };
-        if on.is_first {
+        if on.is_first && !on.is_tunnel {
             mine.begin();
             theirs.begin();
         }
         if let Some((time, echo)) = packet.times() {
             packet.set_times(theirs.tell(time, milliseconds), mine.echo(echo));
         }
-        if from == 0 {
+        if from == 0 || on.is_tunnel {
             packet.move_sack(packet.segment.ack.wrapping_sub(on.numbers.ack));
         } else {
             packet.drop_sack();
@@ -434,9 +451,13 @@ impl Kernel<'_> {
         if !packet.write(skb, more, sum) {
             return DROP;
         }
-        if on.new > 0 {
+        if on.is_late {
             self.pair.last = nanoseconds;
-            if from == 0 {
+        } else if on.new > 0 {
+            self.pair.last = nanoseconds;
+            if from == 0 && on.is_tunnel {
+                self.pair.up += u64::from(on.new);
+            } else if from == 0 {
                 self.pair.up += u64::from(on.new + more);
                 self.pair.requests += 1;
                 self.pair.carried.begun = nanoseconds;
@@ -477,7 +498,18 @@ impl Hands for Kernel<'_> {
     }
 
     #[inline(always)]
-    fn places(&mut self) -> Option<(Place, Place)> {
+    fn pass(&mut self) -> Word {
+        events::pass(self.pair)
+    }
+
+    #[inline(always)]
+    fn window(&self) -> u32 {
+        let scale = self.pair.wire.ends[self.packet.side()].scales[0];
+        u32::from(self.packet.window()) << (scale & 15)
+    }
+
+    #[inline(always)]
+    fn places(&mut self, is_upstream: bool) -> Option<(Place, Place)> {
         let wire = &mut self.pair.wire;
         if wire.ends[0].devices[0] == 0 || wire.ends[1].devices[0] == 0 || wire.ends[1].devices[1] == 0 {
             // Whether packets to the upstream look like this to it is not known yet.
@@ -488,11 +520,16 @@ impl Hands for Kernel<'_> {
             messages::not_begun(events::slot(self.pair), 0, 0);
             return None;
         };
-        let Some((upstream, 0)) = place(self.skb, &mut wire.ends[1]) else {
+        let Some((upstream, behind_too)) = place(self.skb, &mut wire.ends[1]) else {
             messages::not_begun(events::slot(self.pair), 1, 0);
             return None;
         };
-        self.pair.behind = behind;
+        let (own, other) = if is_upstream { (behind_too, behind) } else { (behind, behind_too) };
+        if other != 0 {
+            messages::not_begun(events::slot(self.pair), u64::from(!is_upstream), other.into());
+            return None;
+        }
+        self.pair.behind = own;
         Some((client, upstream))
     }
 
@@ -533,6 +570,11 @@ impl Hands for Kernel<'_> {
     fn answered(&mut self) {
         self.pair.last = now().0;
         events::carried(self.pair);
+    }
+
+    #[inline(always)]
+    fn ended(&mut self) {
+        events::wake(self.pair);
     }
 }
 

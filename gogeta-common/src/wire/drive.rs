@@ -1,6 +1,7 @@
 //! What is done with each packet of a pair: the rules, and the steps that they ask for.
 
 use super::segment::{FIN, RST, Segment};
+use super::tunnel::Stream;
 use super::{Act, Carriage, Numbers, Place, Side};
 use crate::guard::Framing;
 use crate::pair::{Phase, Step, Word};
@@ -20,9 +21,15 @@ pub trait Hands {
     /// Others may judge.
     fn let_go(&mut self);
 
-    /// Where gogeta's sockets are: C and U. None where something is on its way to or from either, but for what C has
-    /// sent and the client has not acknowledged.
-    fn places(&mut self) -> Option<(Place, Place)>;
+    /// Adds a turn to the word, and gives it: whoever swaps it from now on has seen what was written before.
+    fn pass(&mut self) -> Word;
+
+    /// Where gogeta's sockets are: C and U. None where something is on its way to or from either, but for what one has
+    /// sent and its other end has not acknowledged: C, or U where `is_upstream`.
+    fn places(&mut self, is_upstream: bool) -> Option<(Place, Place)>;
+
+    /// Bytes of the window that the segment tells of.
+    fn window(&self) -> u32;
 
     /// Whether the client's segment is a request that may pass, and that one more may.
     fn judge(&mut self, segment: &Segment) -> bool;
@@ -35,6 +42,9 @@ pub trait Hands {
 
     /// The last byte of a response was sent on.
     fn answered(&mut self);
+
+    /// A tunnel has ended, and userspace has to look at it.
+    fn ended(&mut self);
 }
 
 /// The numbers that a pair is carried by: those that hold, and those that will.
@@ -42,12 +52,14 @@ pub trait Hands {
 #[repr(C)]
 pub struct Books {
     books: [Carriage; 2],
+    /// Of tunnels: what goes up, and what goes down.
+    streams: [[Stream; 2]; 2],
 }
 
 impl Books {
     /// Nothing is carried yet.
     pub const fn new(first: Carriage) -> Self {
-        Self { books: [first, first] }
+        Self { books: [first, first], streams: [[Stream::NEW; 2]; 2] }
     }
 
     /// The numbers that hold under that word.
@@ -57,8 +69,34 @@ impl Books {
     }
 
     #[inline(always)]
-    const fn of_mut(&mut self, word: Word) -> &mut Carriage {
+    pub(super) const fn of_mut(&mut self, word: Word) -> &mut Carriage {
         &mut self.books[word.book() & 1]
+    }
+
+    /// How far a tunnel's directions are under that word: up, and down.
+    #[inline(always)]
+    pub const fn streams(&self, word: Word) -> &[Stream; 2] {
+        &self.streams[word.book() & 1]
+    }
+
+    #[inline(always)]
+    pub(super) const fn streams_mut(&mut self, word: Word) -> &mut [Stream; 2] {
+        &mut self.streams[word.book() & 1]
+    }
+
+    /// Nothing was carried yet of what will hold next. The pair must be userspace's.
+    pub const fn clear_next(&mut self, word: Word) {
+        self.streams[(word.book() ^ 1) & 1] = [Stream::NEW; 2];
+    }
+
+    /// How far gogeta's sockets are behind under that word: C, and U.
+    #[inline(always)]
+    pub const fn sides(&self, word: Word) -> (Side, Side) {
+        let is_broken = matches!(word.phase(), Phase::Broken);
+        let (client, upstream) = self.of(word).sides(is_broken);
+        let [up, down] = self.streams(word);
+        let (up, down) = (up.carried(is_broken), down.carried(is_broken));
+        (client.and(up, down), upstream.and(down, up))
     }
 }
 
@@ -86,28 +124,28 @@ pub struct On {
     pub open: bool,
     /// Bytes of it that were not sent on before.
     pub new: u32,
-    /// Whether this begins a carriage: C has not seen what the client acknowledges.
+    /// Whether this begins a carriage: the sender's socket has not seen what it acknowledges.
     pub is_first: bool,
+    /// Whether it is a tunnel's: there, all numbers are moved by the same.
+    pub is_tunnel: bool,
+    /// Whether that has ended.
+    pub is_late: bool,
 }
 
-const PLAIN: On = On {
+pub(super) const PLAIN: On = On {
     numbers: Numbers { seq: 0, ack: 0 },
     is_request: false,
     is_judged: false,
     open: false,
     new: 0,
     is_first: false,
+    is_tunnel: false,
+    is_late: false,
 };
-
-/// A packet for gogeta's socket C, or U, or from them.
-#[inline(always)]
-fn sides(books: &Books, word: Word) -> (Side, Side) {
-    books.of(word).sides(matches!(word.phase(), Phase::Broken))
-}
 
 /// Takes a step, and gives the word behind it. Who leaves the pair to gogeta's sockets tells userspace.
 #[inline(always)]
-fn take<H: Hands>(hands: &mut H, word: Word, step: Step) -> Option<Word> {
+pub(super) fn take<H: Hands>(hands: &mut H, word: Word, step: Step) -> Option<Word> {
     let next = word.after(step)?;
     if !hands.swap(word, next) {
         return None;
@@ -149,7 +187,7 @@ pub fn of_client<H: Hands>(hands: &mut H, books: &mut Books, block: u32, segment
                 let Some(next) = take(hands, word, step) else { return Outcome::Drop };
                 word = next;
             }
-            Outcome::Up(sides(books, word).0.inward(segment.seq, segment.ack))
+            Outcome::Up(books.sides(word).0.inward(segment.seq, segment.ack))
         }
         Act::On | Act::Open | Act::Again => {
             if let Some(step) = step {
@@ -174,7 +212,7 @@ fn ask<H: Hands>(hands: &mut H, books: &mut Books, block: u32, word: Word, segme
         let seen = hands.word();
         let word = if seen.phase().is_carried() { take(hands, seen, Step::Refuse) } else { Some(seen) };
         let Some(word) = word else { return Outcome::Drop };
-        return Outcome::Up(sides(books, word).0.inward(segment.seq, segment.ack));
+        return Outcome::Up(books.sides(word).0.inward(segment.seq, segment.ack));
     };
     let book = books.of_mut(next);
     book.request(segment.len);
@@ -192,8 +230,8 @@ fn start<H: Hands>(
     segment: &Segment,
 ) -> Option<Word> {
     let next = word.after(Step::Start)?;
-    let (client, upstream) = hands.places()?;
-    let (c, u) = sides(books, word);
+    let (client, upstream) = hands.places(false)?;
+    let (c, u) = books.sides(word);
     let book = Carriage::begin((client, c), (upstream, u), block);
     // It goes on where C is, in the client's numbers.
     if book.last.next() != segment.seq || !book.has_all(segment.ack) {
@@ -223,7 +261,7 @@ pub fn of_upstream<H: Hands>(hands: &mut H, books: &mut Books, segment: &Segment
                 let Some(next) = take(hands, word, step) else { return Outcome::Drop };
                 word = next;
             }
-            Outcome::Up(sides(books, word).1.inward(segment.seq, segment.ack))
+            Outcome::Up(books.sides(word).1.inward(segment.seq, segment.ack))
         }
         Act::On | Act::Open => {
             if let Some(step) = step {
@@ -251,7 +289,7 @@ fn answer<H: Hands>(hands: &mut H, books: &mut Books, word: Word, segment: &Segm
     if bytes < segment.len || bytes == 0 {
         // Not simple, or with more behind it than it has.
         let Some(word) = take(hands, word, Step::Answer) else { return Outcome::Drop };
-        return Outcome::Up(sides(books, word).1.inward(segment.seq, segment.ack));
+        return Outcome::Up(books.sides(word).1.inward(segment.seq, segment.ack));
     }
     let Some(next) = take(hands, word, Step::Head) else { return Outcome::Drop };
     books.of_mut(next).answer(bytes);
@@ -288,7 +326,9 @@ pub fn of_socket<H: Hands>(
     let mut word = hands.word();
     let step = match word.phase() {
         Phase::Idle => Some(Step::Take),
-        Phase::Busy | Phase::Body => Some(Step::Break),
+        Phase::Busy | Phase::Body | Phase::Open => Some(Step::Break),
+        // gogeta has closed its sockets, and others have not heard it.
+        Phase::Over => return None,
         _ => None,
     };
     if let Some(step) = step {
@@ -297,6 +337,6 @@ pub fn of_socket<H: Hands>(
         }
         word = take(hands, word, step)?;
     }
-    let (client, upstream) = sides(books, word);
+    let (client, upstream) = books.sides(word);
     Some(if is_upstream { upstream } else { client })
 }

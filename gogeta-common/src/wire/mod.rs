@@ -26,6 +26,7 @@ pub mod drive;
 pub mod options;
 pub mod pair;
 pub mod segment;
+pub mod tunnel;
 
 use self::segment::{FIN, RST, SYN, Segment, after};
 use crate::pair::{Phase, Step};
@@ -78,6 +79,12 @@ impl Side {
     #[inline(always)]
     const fn of(&self, place: Place) -> Numbers {
         self.outward(place.sent, place.received)
+    }
+
+    /// So many bytes more.
+    #[inline(always)]
+    const fn and(self, received: u32, sent: u32) -> Self {
+        Self { received: self.received.wrapping_add(received), sent: self.sent.wrapping_add(sent) }
     }
 }
 
@@ -274,6 +281,8 @@ impl Carriage {
             Phase::Idle | Phase::Busy | Phase::Body if !self.may_be_clients(segment) => (Act::Drop, None),
             Phase::Idle => self.of_idle_client(segment),
             Phase::Busy | Phase::Body => self.of_busy_client(segment),
+            // It has become a tunnel meanwhile.
+            Phase::Ajar | Phase::Open | Phase::Over => (Act::Drop, None),
             _ => (Act::Up, None),
         }
     }
@@ -370,6 +379,7 @@ impl Carriage {
             Phase::Idle => self.of_idle_upstream(segment),
             Phase::Busy => self.of_busy_upstream(segment),
             Phase::Body => self.of_answering_upstream(segment),
+            Phase::Ajar | Phase::Open | Phase::Over => (Act::Drop, None),
             _ => (Act::Up, None),
         }
     }
@@ -515,5 +525,7 @@ impl Carriage {
 
 #[cfg(test)]
 mod simulated;
+#[cfg(test)]
+mod simulated_tunnel;
 #[cfg(test)]
 mod tests;

@@ -17,10 +17,10 @@ use crate::pair::{Phase, Step, Word};
 const BLOCK: &[u8] = b"[the block]";
 
 /// Numbers that look random (Vigna's SplitMix64), from a seed that tells them all.
-struct Chance(u64);
+pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut it = self.0;
         it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,11 +28,11 @@ impl Chance {
         it ^ (it >> 31)
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
 
-    fn percent(&mut self, share: usize) -> bool {
+    pub(super) fn percent(&mut self, share: usize) -> bool {
         self.below(100) < share
     }
 }
@@ -188,7 +188,15 @@ impl Hands for Kernel {
 
     fn let_go(&mut self) {}
 
-    fn places(&mut self) -> Option<(Place, Place)> {
+    fn pass(&mut self) -> Word {
+        unreachable!("it is no tunnel");
+    }
+
+    fn window(&self) -> u32 {
+        unreachable!("it is no tunnel");
+    }
+
+    fn places(&mut self, _: bool) -> Option<(Place, Place)> {
         self.quiet.then_some((self.c, self.u))
     }
 
@@ -209,6 +217,10 @@ impl Hands for Kernel {
 
     fn answered(&mut self) {
         self.answered += 1;
+    }
+
+    fn ended(&mut self) {
+        unreachable!("it is no tunnel");
     }
 }
 

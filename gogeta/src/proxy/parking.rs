@@ -259,7 +259,7 @@ impl Parkable {
         let (head, answers) = match back {
             Back::Quiet => (Vec::new(), false),
             Back::Answer(head) => (head, true),
-            Back::Cut => {
+            Back::Cut | Back::Over | Back::Reset => {
                 let why = "the response was cut off while the kernel carried it";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, why)));
             }

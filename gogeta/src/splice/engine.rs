@@ -10,6 +10,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use gogeta_common::pair::{Carried, Phase, Step, Wake};
+use gogeta_common::wire::tunnel;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use serde::Serialize;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use super::counts::Counts;
 use super::kernel::socket::{self, now};
 use super::kernel::{Arrivals, Events, Kinds, Messages, Number, Program, Told, Unavailable, Watched};
+use super::late::Late;
 use super::ways::Lingering;
 
 /// Which engine carries a pair.
@@ -53,6 +55,8 @@ pub struct Engine {
     free: Mutex<VecDeque<u32>>,
     /// Ways of sockets that are closed.
     pub(super) lingering: Mutex<Lingering>,
+    /// Slots of tunnels that are over.
+    pub(super) late: Mutex<Late>,
     /// Which engines there are.
     pub kinds: Kinds,
     hangups: OwnedFd,
@@ -139,6 +143,7 @@ impl Engine {
             slots: (0..pairs).map(|_| nobody()).collect(),
             free: Mutex::new((0..pairs).collect()),
             lingering: Mutex::default(),
+            late: Mutex::default(),
             kinds,
             hangups,
             closed: AtomicBool::new(false),
@@ -187,7 +192,8 @@ impl Engine {
         let before = [&self.counts.up, &self.counts.down, &self.counts.requests];
         let mut sums = before.map(|count| count.load(Ordering::Relaxed));
         for slot in 0..self.program.pairs.count() {
-            if self.program.pairs.load(slot).phase() != Phase::Free {
+            // Of who has left it, it was added before.
+            if self.slot(slot).client != 0 {
                 for (sum, number) in sums.iter_mut().zip([Number::Up, Number::Down, Number::Requests]) {
                     *sum += self.program.pairs.read(slot, number);
                 }
@@ -247,24 +253,44 @@ impl Engine {
         }
     }
 
-    /// Nothing is carried of this pair any more; whoever lets go of it in the midst of something breaks that off.
+    /// Nothing is carried of this pair any more, but for what comes late where its tunnel is over. Whoever lets go of it
+    /// in the midst of something breaks that off.
     pub(super) fn finish(&self, slot: u32) {
-        while self.program.pairs.load(slot).phase().is_carried() {
-            for step in [Step::Take, Step::Answer, Step::Break] {
-                self.step(slot, step);
+        let pairs = &self.program.pairs;
+        loop {
+            let word = pairs.load(slot);
+            let step = match word.phase() {
+                Phase::Idle | Phase::Armed | Phase::Ajar => Step::Take,
+                Phase::Busy => Step::Answer,
+                Phase::Body => Step::Break,
+                Phase::Open => {
+                    let streams = pairs.streams(slot);
+                    match (tunnel::is_over(&streams), tunnel::is_quiet(&streams)) {
+                        (true, _) => Step::Close,
+                        (false, true) => Step::Take,
+                        (false, false) => Step::Break,
+                    }
+                }
+                // What comes late needs the clocks as they are.
+                Phase::Over => return,
+                _ => break,
+            };
+            if let Some(next) = word.after(step) {
+                pairs.swap(slot, word, next);
             }
         }
-        self.program.pairs.end_clocks(slot, socket::milliseconds());
+        pairs.end_clocks(slot, socket::milliseconds());
     }
 
     /// Whether no slot is free.
     pub fn is_full(&self) -> bool {
-        lock(&self.free).is_empty()
+        lock(&self.free).is_empty() && lock(&self.late).is_empty()
     }
 
     /// A slot for a client, if one is free.
     pub(super) fn seat(&self, client: u64) -> Option<u32> {
-        let slot = lock(&self.free).pop_front()?;
+        let free = lock(&self.free).pop_front();
+        let slot = free.or_else(|| self.end_oldest())?;
         self.program.pairs.seat(slot, client);
         let mut place = self.slot(slot);
         place.client = client;
@@ -274,17 +300,25 @@ impl Engine {
 
     /// A slot that no socket leads to any more.
     pub(super) fn vacate(&self, slot: u32) {
+        self.settle(slot);
+        self.free(slot);
+    }
+
+    /// Nobody has the slot any more: what it has carried is counted.
+    pub(super) fn settle(&self, slot: u32) {
         let pairs = &self.program.pairs;
         self.counts.up.fetch_add(pairs.read(slot, Number::Up), Ordering::Relaxed);
         self.counts.down.fetch_add(pairs.read(slot, Number::Down), Ordering::Relaxed);
         self.counts.requests.fetch_add(pairs.read(slot, Number::Requests), Ordering::Relaxed);
-        {
-            let mut place = self.slot(slot);
-            place.client = 0;
-            place.waker = Waker::noop().clone();
-            place.tenant = None;
-        }
-        pairs.free(slot);
+        let mut place = self.slot(slot);
+        place.client = 0;
+        place.waker = Waker::noop().clone();
+        place.tenant = None;
+    }
+
+    /// The slot may be somebody else's.
+    pub(super) fn free(&self, slot: u32) {
+        self.program.pairs.free(slot);
         lock(&self.free).push_back(slot);
     }
 
@@ -411,6 +445,7 @@ impl Engine {
     /// Looks at all parked pairs: their tenants learn what was carried, and say whether they go on.
     fn sweep(&self) {
         self.forget_ways();
+        self.forget_late();
         if self.is_idle() {
             return;
         }
@@ -426,9 +461,11 @@ impl Engine {
             let quiet = now.saturating_sub(self.program.pairs.read(slot, Number::Last));
             let quiet = Duration::from_nanos(quiet);
             match phase {
-                Phase::Idle | Phase::Open | Phase::Armed if tenant.goes_on(quiet) => {}
+                // The event that told of it may have found no room.
+                Phase::Open if tunnel::is_over(&self.program.pairs.streams(slot)) => self.wake(slot),
+                Phase::Idle | Phase::Open | Phase::Armed | Phase::Ajar if tenant.goes_on(quiet) => {}
                 Phase::Busy | Phase::Body if tenant.is_patient(quiet) => {}
-                Phase::Idle | Phase::Open | Phase::Armed => self.recall(slot),
+                Phase::Idle | Phase::Open | Phase::Armed | Phase::Ajar => self.recall(slot),
                 Phase::Busy => {
                     self.step(slot, Step::Answer);
                     self.wake(slot);
@@ -437,7 +474,7 @@ impl Engine {
                     self.step(slot, Step::Break);
                     self.wake(slot);
                 }
-                // The event that told of it may have found no room.
+                // As above.
                 _ => self.wake(slot),
             }
         }

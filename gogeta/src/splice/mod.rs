@@ -4,6 +4,7 @@
 //! seat     a client's connection among the pairs: park it with an upstream, look at it, take it back
 //! engine   all pairs: who wakes whom, what was carried; a task that hears from the kernel
 //! ways     whose packets are whose, to the wire engine, also when a socket is closed
+//! late     what comes when a tunnel is over
 //! trial    what the engine has to show at start, before it is trusted
 //! kernel   the door: program, maps, shared memory, what only system calls tell
 //! ```
@@ -13,6 +14,7 @@
 pub mod counts;
 pub mod engine;
 pub mod kernel;
+mod late;
 pub mod metrics;
 pub mod seat;
 pub mod trial;

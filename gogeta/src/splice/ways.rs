@@ -4,7 +4,8 @@
 //! come and go. It leads to a pair's slot while there is a pair, and says after that how far the socket is behind. For
 //! an open socket that holds without an end. When the socket is closed the kernel may have it for a while yet: until
 //! its FIN is acknowledged, and in TIME_WAIT (RFC 9293, 3.6). For so long the way lingers; a reset leaves nothing
-//! behind, nor does a socket past which nothing was carried.
+//! behind, nor does a socket past which nothing was carried. Where a tunnel is over that was carried to its end, the way
+//! is its slot's ([`super::late`]).
 //!
 //! Where there is no room for another way, the one that has lingered the longest goes first. What that costs is a FIN,
 //! or the acknowledgement of one, that is sent again and not understood: whoever waits for it gives up after a while,
@@ -104,6 +105,7 @@ impl Engine {
         self.program.change_way(tuple, |way| {
             let way = match way.flow {
                 Way::WATCHED | Way::GONE => way,
+                flow if self.is_over(Flow(flow).slot()) => return Change::Leave,
                 // Its seat has not noticed yet.
                 flow => left(self.behind_of(Flow(flow)), way.devices),
             };
@@ -139,8 +141,11 @@ impl Engine {
 
     /// Forgets the way that has lingered the longest; false where there is none.
     fn forget_oldest_way(&self) -> bool {
-        let Some((_, tuple)) = lock(&self.lingering).closed.pop_front() else { return false };
-        self.forget_closed(&tuple, |_| true)
+        let oldest = lock(&self.lingering).closed.pop_front();
+        match oldest {
+            Some((_, tuple)) => self.forget_closed(&tuple, |_| true),
+            None => self.end_oldest().map(|slot| self.free(slot)).is_some(),
+        }
     }
 
     /// Forgets the way of a closed socket, unless packets have come by it too lately: false then.

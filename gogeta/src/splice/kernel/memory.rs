@@ -5,10 +5,11 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gogeta_common::pair::{Pair, Phase, Word};
+use gogeta_common::pair::{Pair, Word};
 use gogeta_common::wire::clock::Clock;
 use gogeta_common::wire::drive::Books;
 use gogeta_common::wire::pair::{End, Tuple, sum};
+use gogeta_common::wire::tunnel::Stream;
 use gogeta_common::wire::{Carriage, Side};
 
 use super::socket::Agreed;
@@ -188,8 +189,10 @@ impl Pairs {
     pub fn wire(&self, slot: u32, block: &[u8], ends: [(u64, u64); 2]) {
         let pair = self.at(slot);
         let tail = [block, b"\r\n"].concat();
+        let word = self.load(slot);
         // SAFETY: within the mapping; the kernel reads these only when the pair is armed.
         unsafe {
+            (*pair).wire.books.clear_next(word);
             (*pair).wire.block_len = u32::try_from(block.len()).unwrap_or_default();
             (*pair).wire.block_sum = sum(&tail);
             (&mut (*pair).wire.block)[..tail.len()].copy_from_slice(&tail);
@@ -220,9 +223,24 @@ impl Pairs {
         let (books, clocks) = (field!(self, slot, wire.books), field!(self, slot, wire.clocks));
         // SAFETY: within the mapping.
         let (books, clocks) = unsafe { (books.read_volatile(), clocks.read_volatile()) };
-        let (client, upstream) = books.of(word).sides(word.phase() == Phase::Broken);
+        let (client, upstream) = books.sides(word);
         let behind = |side: Side, clock: &Clock| Behind { side, shift: clock.shift };
         (behind(client, &clocks[0]), behind(upstream, &clocks[1]))
+    }
+
+    /// How far the directions of a tunnel are, up and down, as the word says that is there now.
+    pub fn streams(&self, slot: u32) -> [Stream; 2] {
+        let word = self.load(slot);
+        let books = field!(self, slot, wire.books);
+        // SAFETY: within the mapping; it may change meanwhile, which volatile says.
+        *unsafe { books.read_volatile() }.streams(word)
+    }
+
+    /// The addresses of the client's connection, and of the upstream's.
+    pub fn tuples(&self, slot: u32) -> [Tuple; 2] {
+        let ends = field!(self, slot, wire.ends);
+        // SAFETY: within the mapping.
+        unsafe { ends.read_volatile() }.map(|end| end.tuple)
     }
 
     /// Goes on by gogeta's own clocks. The pair must be userspace's.

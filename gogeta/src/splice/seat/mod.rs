@@ -82,6 +82,11 @@ pub enum Back {
     Answer(Vec<u8>),
     /// A response broke off: the client has a part of it.
     Cut,
+    /// A tunnel has come to its end while it was carried, and both sides know: to nobody gogeta's sockets may say
+    /// anything.
+    Over,
+    /// The same by a reset.
+    Reset,
 }
 
 /// What a pair is parked with.
@@ -202,7 +207,7 @@ impl Seat {
     ) -> Result<(), Unfit> {
         let outcome = match self {
             Self::Sockmap(seat) => seat.open(client, upstream, tenant, waker),
-            Self::Wire(_) => Err(Unfit::Differs("a tunnel")),
+            Self::Wire(seat) => seat.open(client, upstream, tenant, waker),
         };
         outcome.inspect_err(|unfit| self.counts().unfit(unfit))
     }
@@ -246,7 +251,7 @@ impl Seat {
     pub fn is_quiet(&self, client: Half<'_>, upstream: Half<'_>) -> io::Result<bool> {
         match self {
             Self::Sockmap(seat) => seat.is_quiet(client, upstream),
-            Self::Wire(_) => Ok(false),
+            Self::Wire(seat) => seat.is_quiet(client, upstream),
         }
     }
 
@@ -275,6 +280,15 @@ impl Seat {
         match self {
             Self::Sockmap(seat) => seat.look(client, upstream, waker),
             Self::Wire(seat) => seat.look(client.0, upstream.0),
+        }
+    }
+
+    /// Lets go of a tunnel for good, wherever it is. False: its sockets cannot say to the other ends that they are
+    /// closed, and have to be reset.
+    pub fn release(&self) -> bool {
+        match self {
+            Self::Sockmap(_) => true,
+            Self::Wire(seat) => seat.release(),
         }
     }
 

@@ -329,11 +329,11 @@ impl Seat {
                     self.engine.step(self.slot, Step::Resume);
                     return Some((Back::Answer(head), Reason::Answer));
                 }
-                Phase::Broken | Phase::Free => {
+                Phase::Broken | Phase::Free | Phase::Over => {
                     self.engine.step(self.slot, Step::Resume);
                     return Some((Back::Cut, Reason::Cut));
                 }
-                Phase::Idle | Phase::Open | Phase::Armed => {
+                Phase::Idle | Phase::Open | Phase::Armed | Phase::Ajar => {
                     let closed = !(mine | theirs).is_empty();
                     if !closed && !word.is_stopped() {
                         return None;

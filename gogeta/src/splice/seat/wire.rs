@@ -4,9 +4,13 @@
 //! after the other. The two sockets take no part in what is carried: they are watched for whatever comes to them, for
 //! that is userspace's.
 //!
+//! A tunnel is carried to its end. Its sockets never hear of it, and are closed without anybody else hearing of that. What
+//! comes late is still carried.
+//!
 //! Where a pair ends, its sockets are as many bytes behind as were carried past them: their [ways](super::super::ways)
 //! say so.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,14 +18,15 @@ use std::task::Waker;
 use std::time::Duration;
 
 use gogeta_common::guard::HOST_MAX;
-use gogeta_common::pair::{Flow, Phase, Step};
+use gogeta_common::pair::{Flow, Phase, Step, Word};
 use gogeta_common::wire::BLOCK_MAX;
 use gogeta_common::wire::pair::{Tuple, Way};
+use gogeta_common::wire::tunnel::{is_broken, is_over, is_quiet};
 use rustix::event::PollFlags;
 
-use super::{Back, Half, Ledger, Terms, Unfit, extra, is_all_read, stirred};
+use super::{Back, Half, Ledger, Terms, Unfit, extra, hung_up, is_all_read, stirred};
 use crate::splice::counts::{Counts, Reason};
-use crate::splice::engine::{Engine, Kind};
+use crate::splice::engine::{Engine, Kind, Tenant};
 use crate::splice::kernel::socket::{self, Agreed};
 use crate::splice::kernel::{Armed, Behind, Number, Wired};
 
@@ -104,10 +109,33 @@ impl Seat {
         if terms.host.len() > HOST_MAX || terms.block.len() > BLOCK_MAX - 2 {
             return Err(Unfit::Host);
         }
+        self.hand_over(client, upstream, terms, Step::Ready, waker)
+    }
+
+    /// See [`super::Seat::open`].
+    pub(super) fn open(
+        &mut self,
+        client: Half<'_>,
+        upstream: Half<'_>,
+        tenant: Arc<dyn Tenant>,
+        waker: &Waker,
+    ) -> Result<(), Unfit> {
+        let terms = Terms { host: &[], block: &[], requests: 0, tenant };
+        self.hand_over(client, upstream, &terms, Step::Unlatch, waker)
+    }
+
+    fn hand_over(
+        &mut self,
+        client: Half<'_>,
+        upstream: Half<'_>,
+        terms: &Terms<'_>,
+        step: Step,
+        waker: &Waker,
+    ) -> Result<(), Unfit> {
         if self.engine.is_closed() {
             return Err(Unfit::Closed);
         }
-        let outcome = self.arm(client, upstream, terms, waker);
+        let outcome = self.arm(client, upstream, terms, step, waker);
         if outcome.is_ok() {
             self.counts().parked.fetch_add(1, Ordering::Relaxed);
         }
@@ -119,6 +147,7 @@ impl Seat {
         client: Half<'_>,
         upstream: Half<'_>,
         terms: &Terms<'_>,
+        step: Step,
         waker: &Waker,
     ) -> Result<(), Unfit> {
         is_all_read(client.0, client.1)?;
@@ -126,6 +155,9 @@ impl Seat {
         self.join(upstream)?;
         let Some(pair) = &mut self.pair else { return Err(Unfit::Unquiet) };
         let (pairs, slot) = (&self.engine.program.pairs, pair.slot);
+        if step == Step::Unlatch && self.client.agreed.sizes[1] > pair.upstream.agreed.sizes[0] {
+            return Err(Unfit::Differs("the client's segments are too long for the upstream's"));
+        }
         if !pairs.is_seen(slot) {
             pair.tries += 1;
             if pair.tries > TRIES {
@@ -142,6 +174,7 @@ impl Seat {
             now: socket::now(),
             host: terms.host,
         };
+        pairs.end_clocks(slot, socket::milliseconds());
         pairs.set(slot, &armed);
         let ends = [(&self.client, client.1), (&pair.upstream, upstream.1)];
         pairs.wire(
@@ -153,7 +186,7 @@ impl Seat {
         let sockets = [client.0, upstream.0];
         self.engine.listen(slot, Kind::Wire, sockets, terms.tenant.clone())?;
         let seen = pairs.load(slot);
-        let armed = seen.after(Step::Ready).filter(|armed| pairs.swap(slot, seen, *armed));
+        let armed = seen.after(step).filter(|armed| pairs.swap(slot, seen, *armed));
         if armed.is_none() {
             self.engine.ignore(slot, sockets);
             return Err(Unfit::Unquiet);
@@ -206,6 +239,12 @@ impl Seat {
         let Some(Pair { slot, upstream, .. }) = self.pair.take() else { return };
         let pairs = &self.engine.program.pairs;
         self.engine.finish(slot);
+        if pairs.load(slot).phase() == Phase::Over {
+            self.bytes.0 += pairs.read(slot, Number::Up);
+            self.bytes.1 += pairs.read(slot, Number::Down);
+            self.engine.linger(slot);
+            return;
+        }
         let (client, theirs) = pairs.behind(slot);
         self.bytes.0 += pairs.read(slot, Number::Up);
         self.bytes.1 += pairs.read(slot, Number::Down);
@@ -226,9 +265,29 @@ impl Seat {
         self.number(Number::Requests) == 0
     }
 
+    /// See [`super::Seat::release`].
+    pub(super) fn release(&self) -> bool {
+        let Some(Pair { slot, .. }) = self.pair else { return true };
+        self.engine.finish(slot);
+        !matches!(self.engine.program.pairs.load(slot).phase(), Phase::Broken | Phase::Over)
+    }
+
+    /// See [`super::Seat::is_quiet`]. What it has sent, and nobody has acknowledged, the kernel goes by.
+    pub(super) fn is_quiet(&self, client: Half<'_>, upstream: Half<'_>) -> io::Result<bool> {
+        if self.engine.is_closed() || !(hung_up(client.0) | hung_up(upstream.0)).is_empty() {
+            return Ok(false);
+        }
+        let has_read = |(socket, ledger): Half<'_>| match is_all_read(socket, ledger) {
+            Ok(()) => Ok(true),
+            Err(Unfit::System(error)) => Err(error),
+            Err(_) => Ok(false),
+        };
+        Ok(has_read(client)? && has_read(upstream)?)
+    }
+
     /// See [`super::Seat::is_upstream_clean`].
     pub(super) fn is_upstream_clean(&self, socket: BorrowedFd<'_>, ledger: Ledger) -> bool {
-        is_all_read(socket, ledger).is_ok() && super::hung_up(socket).is_empty()
+        is_all_read(socket, ledger).is_ok() && hung_up(socket).is_empty()
     }
 
     /// See [`super::Seat::bytes`].
@@ -270,9 +329,29 @@ impl Seat {
                     self.engine.step(slot, Step::Resume);
                     (Back::Answer(head), Reason::Answer)
                 }
-                Phase::Broken | Phase::Free => (Back::Cut, Reason::Cut),
-                Phase::Busy | Phase::Body | Phase::Open => return None,
-                Phase::Idle | Phase::Armed => {
+                Phase::Broken | Phase::Free | Phase::Over => (Back::Cut, Reason::Cut),
+                Phase::Busy | Phase::Body => return None,
+                Phase::Open => {
+                    // Whatever is new to them turns the word.
+                    let streams = pairs.streams(slot);
+                    let (step, outcome) = if is_broken(&streams) {
+                        (Step::Close, (Back::Reset, Reason::Closed))
+                    } else if is_over(&streams) {
+                        (Step::Close, (Back::Over, Reason::Closed))
+                    } else if word.is_stopped() && is_quiet(&streams) {
+                        (Step::Take, (Back::Quiet, Reason::Recalled))
+                    } else {
+                        return None;
+                    };
+                    let next = word.after(step).filter(|next| pairs.swap(slot, word, *next));
+                    match next.map(Word::phase) {
+                        Some(Phase::Local) => outcome,
+                        // Late packets need the clocks as they are.
+                        Some(_) => return Some(outcome),
+                        None => continue,
+                    }
+                }
+                Phase::Idle | Phase::Armed | Phase::Ajar => {
                     if stirred.is_empty() && !word.is_stopped() {
                         return None;
                     }
