@@ -75,9 +75,7 @@ async fn each_request_goes_where_it_should(kind: Kind) {
         asked += answers.len() + carry(&mut client, &gogeta, 5.0).await;
     }
     assert_eq!(web.count() + other.count(), asked, "each was sent once");
-    if kind == Kind::Sockmap {
-        web_socket(client, &gogeta, "a.test").await;
-    }
+    web_socket(client, &gogeta, "a.test").await;
 }
 
 /// Asks until so many more were carried, and gives how often.

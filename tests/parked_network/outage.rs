@@ -72,9 +72,7 @@ async fn what_is_lost_comes_once(kind: Kind) {
     }
     get(&mut client, "a.test", "/last", "web").await;
     parked(&gogeta, 1.0).await;
-    if kind == Kind::Sockmap {
-        web_socket(client, &gogeta, "a.test").await;
-    }
+    web_socket(client, &gogeta, "a.test").await;
 }
 
 /// The router loses all that comes, until that was something; then it passes on what is sent again.

@@ -66,7 +66,5 @@ async fn all_are_right(kind: Kind, segments: bool) {
     assert_eq!(packets > full, segments, "{packets} packets for {full} segments");
     get(&mut client, "a.test", "/", "web").await;
     parked(&gogeta, 1.0).await;
-    if kind == Kind::Sockmap {
-        web_socket(client, &gogeta, "a.test").await;
-    }
+    web_socket(client, &gogeta, "a.test").await;
 }

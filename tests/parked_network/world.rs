@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use tokio::net::TcpSocket;
 
 use super::talk::talk;
-use crate::support::backend::Backend;
+use crate::support::backend::{Backend, Peer};
 use crate::support::client::Client;
 use crate::support::gogeta::Builder;
 use crate::support::netns::{Namespace, Router, connect};
@@ -136,6 +136,16 @@ impl World {
     pub(crate) fn backend(&self, name: &'static str, address: IpAddr) -> (Backend, SocketAddr) {
         let backend = Backend::listening(self.backends.listener(address), move |peer| talk(peer, name));
         let address = (address, backend.port).into();
+        (backend, address)
+    }
+
+    /// A backend that does this with each connection.
+    pub(crate) fn scripted<F>(&self, script: impl Fn(Peer) -> F + Send + 'static) -> (Backend, SocketAddr)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let backend = Backend::listening(self.backends.listener(self.back), script);
+        let address = (self.back, backend.port).into();
         (backend, address)
     }
 }

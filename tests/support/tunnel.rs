@@ -31,6 +31,12 @@ pub(crate) async fn reverse(mut peer: Peer) {
 pub(crate) fn web_socket() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
+    web_socket_on(listener);
+    address
+}
+
+/// The same, on a listener that is there.
+pub(crate) fn web_socket_on(listener: TcpListener) {
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             thread::spawn(move || {
@@ -44,5 +50,4 @@ pub(crate) fn web_socket() -> SocketAddr {
             });
         }
     });
-    address
 }

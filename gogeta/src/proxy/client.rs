@@ -18,7 +18,7 @@ use super::vitals::{Deadline, Vitals};
 use super::worker::Worker;
 use crate::config::Timeouts;
 use crate::routes::model::Upstream;
-use crate::splice::Name;
+use crate::splice::{Kind, Name};
 
 /// An upstream's connection that is a client's own.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ pub struct Client {
     /// What its request was routed by, where the kernel may carry others like it.
     pub tenancy: RefCell<Option<Arc<Tenancy>>>,
     /// What a tunnel that its request opens is, where the kernel may carry it.
-    pub tunnel_name: RefCell<Option<Name>>,
+    pub tunnel_name: RefCell<Option<(Kind, Name)>>,
     /// The connection that its last request took, to be parked with.
     pub offer: RefCell<Option<Box<UpstreamConnection>>>,
     /// The connection that it was parked with.

@@ -1,5 +1,5 @@
-//! A tunnel that the kernel carries while it can, and userspace while it has to: when one side reads too slowly, or
-//! has ended its half.
+//! A tunnel that the kernel carries while it can, and userspace while it has to: until nothing is under way, and with
+//! sockmap when one side reads too slowly, or has ended its half.
 
 use std::future::Future;
 use std::io;
@@ -21,13 +21,17 @@ use super::transport::Transport;
 use super::vitals::Deadline;
 use crate::config::Timeouts;
 use crate::splice::counts::Reason;
-use crate::splice::{Engine, Kind, Name, Seat, Tenant};
+use crate::splice::{Back, Engine, Kind, Name, Seat, Tenant, Unfit};
 
 /// Bytes that are copied at once.
 const CHUNK: usize = 16 << 10;
 /// How soon is looked again whether the kernel has sent what it carried. Twice as late each time, for a reader who is
 /// slow once is so for a while.
 const DRAINING: Range<Duration> = Duration::from_millis(1)..Duration::from_millis(64);
+/// How often the kernel may give it back at once, for more bytes were under way, before it is offered more rarely; and
+/// how rarely.
+const REFUSALS: u32 = 8;
+const REFUSED: Range<Duration> = Duration::from_millis(10)..Duration::from_secs(1);
 
 /// The tunnel: a future that ends when both halves have.
 #[derive(Debug)]
@@ -44,6 +48,12 @@ pub struct Conduit {
     counted: (u64, u64),
     /// Whether nothing has come since the kernel did not take it.
     is_tried: bool,
+    /// Whether it never will.
+    is_hopeless: bool,
+    /// How often in a row the kernel has given it back before it carried anything.
+    refused: u32,
+    /// Until when it is not offered again for that.
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
     /// What broke it. What was carried before that gets to its end.
     broken: Option<io::Error>,
 }
@@ -93,6 +103,9 @@ impl Conduit {
             timeouts,
             counted: (0, 0),
             is_tried: false,
+            is_hopeless: false,
+            refused: 0,
+            pause: None,
             broken: None,
         }
     }
@@ -145,23 +158,32 @@ impl Conduit {
     }
 
     /// Gives the tunnel to the kernel if nothing is under way; whether it has it then.
-    fn park(&mut self, cx: &Context<'_>) -> io::Result<bool> {
+    fn park(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let is_at_rest = |half: &Half| half.held.is_empty() && !half.ended;
         let State::Awake(ours, theirs) = &self.state else { return Ok(false) };
         let Some(socket) = theirs.socket() else { return Ok(false) };
-        if self.is_tried || !is_at_rest(&self.up) || !is_at_rest(&self.down) {
+        if self.is_hopeless || self.is_tried || !is_at_rest(&self.up) || !is_at_rest(&self.down) {
             return Ok(false);
+        }
+        if self.refused >= REFUSALS {
+            let times = (self.refused - REFUSALS).min(16);
+            let wait = (REFUSED.start * (1 << times)).min(REFUSED.end);
+            let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(wait)));
+            if pause.as_mut().poll(cx).is_pending() {
+                return Ok(false);
+            }
+            self.pause = None;
         }
         self.is_tried = true;
         let is_quiet = match &self.seat {
             Some(seat) => seat.is_quiet((ours.as_fd(), ours.ledger()), (socket.as_fd(), socket.ledger()))?,
-            None => match Seat::take(&self.engine, Kind::Sockmap, ours.as_fd(), ours.ledger()) {
+            None => match Seat::take(&self.engine, self.passage.kind, ours.as_fd(), ours.ledger()) {
                 Ok(seat) => {
                     self.seat = Some(seat);
                     true
                 }
                 Err(unfit) => {
-                    tracing::debug!(reason = %unfit, "a tunnel is not parked");
+                    self.not_parked(&unfit);
                     false
                 }
             },
@@ -181,7 +203,7 @@ impl Conduit {
                 Ok(true)
             }
             Err(unfit) => {
-                tracing::debug!(reason = %unfit, "a tunnel is not parked");
+                self.not_parked(&unfit);
                 self.state = State::Awake(ours.awake()?, Transport::plain(theirs.awake()?));
                 // They were out of the runtime, which has to know again who waits for them.
                 cx.waker().wake_by_ref();
@@ -190,24 +212,59 @@ impl Conduit {
         }
     }
 
-    /// Waits until the tunnel is userspace's.
-    fn poll_back(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn not_parked(&mut self, unfit: &Unfit) {
+        tracing::debug!(reason = %unfit, engine = self.passage.kind.name(), "a tunnel is not parked");
+        self.is_hopeless = unfit.is_for_good();
+    }
+
+    /// Waits until the tunnel is userspace's; whether it is over then.
+    ///
+    /// # Errors
+    ///
+    /// What broke it off while the kernel had it.
+    fn poll_back(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let (State::Parked(ours, theirs), Some(seat)) = (&self.state, &self.seat) else {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(false));
         };
         seat.set_waker(cx.waker());
         let sides = ((ours.as_fd(), ours.ledger()), (theirs.as_fd(), theirs.ledger()));
-        let Some((_, reason)) = seat.look(sides.0, sides.1, cx.waker()) else { return Poll::Pending };
+        let Some((back, reason)) = seat.look(sides.0, sides.1, cx.waker()) else {
+            // It cannot come back while something is under way, and nothing new has come for too long.
+            let is_stuck = seat.kind() == Kind::Wire && seat.quiet() >= self.timeouts.tunnel_idle;
+            return if is_stuck { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { Poll::Pending };
+        };
+        let is_carried = seat.bytes() != self.counted;
+        let is_refused = seat.kind() == Kind::Wire && reason == Reason::Refused && !is_carried;
+        self.refused = if is_refused { self.refused + 1 } else { 0 };
         let left = self.timeouts.tunnel_idle.saturating_sub(seat.quiet());
         self.client.vitals.set(Deadline::Tunnel, left);
         self.leave(reason);
+        match back {
+            Back::Quiet | Back::Answer(_) => {}
+            Back::Over => {
+                self.reset();
+                return Poll::Ready(Ok(true));
+            }
+            Back::Reset | Back::Cut => {
+                self.reset();
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+        }
         if let State::Parked(ours, theirs) = std::mem::replace(&mut self.state, State::Gone) {
             self.state = State::Awake(ours.awake()?, Transport::plain(theirs.awake()?));
         }
         (self.up.fenced, self.down.fenced) = (true, true);
         // Where it is wanted back it is not offered again until something comes.
         self.is_tried = reason == Reason::Recalled;
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(false))
+    }
+
+    /// Closes both sockets: to the other ends that is a reset, or nothing where those know that it is over.
+    fn reset(&mut self) {
+        if let State::Parked(ours, theirs) = std::mem::replace(&mut self.state, State::Gone) {
+            ours.reset();
+            theirs.reset();
+        }
     }
 
     /// It is not parked any more.
@@ -245,7 +302,9 @@ impl Future for Conduit {
             this.begin()?;
         }
         loop {
-            ready!(this.poll_back(cx))?;
+            if ready!(this.poll_back(cx))? {
+                return Poll::Ready(Ok(()));
+            }
             if this.broken.is_some() {
                 return this.poll_broken(cx);
             }
@@ -266,7 +325,11 @@ impl Future for Conduit {
 
 impl Drop for Conduit {
     fn drop(&mut self) {
+        let may_say_so = self.seat.as_ref().is_none_or(Seat::release);
         self.leave(Reason::Closed);
+        if !may_say_so {
+            self.reset();
+        }
     }
 }
 
@@ -342,6 +405,8 @@ impl Half {
 /// Who is told of what a tunnel carries: nobody, but it ends when it carries nothing for too long.
 #[derive(Debug)]
 pub struct Passage {
+    /// Who carries it.
+    pub kind: Kind,
     /// What it is called.
     pub name: Name,
     /// For how long it may carry nothing.

@@ -63,8 +63,8 @@ impl Downstream {
     pub fn into_conduit(self, upstream: Transport) -> Result<Conduit, Box<(Self, Transport)>> {
         let engine = self.worker.shared.splice.as_ref().map(|splice| splice.engine.clone());
         let name = self.client.tunnel_name.take().filter(|_| upstream.socket().is_some());
-        let Some((engine, name)) = engine.zip(name) else { return Err(Box::new((self, upstream))) };
-        let passage = Passage { name, idle: self.timeouts.tunnel_idle };
+        let Some((engine, (kind, name))) = engine.zip(name) else { return Err(Box::new((self, upstream))) };
+        let passage = Passage { kind, name, idle: self.timeouts.tunnel_idle };
         Ok(Conduit::new((engine, passage), self.client, self.timeouts, self.stream, upstream))
     }
 

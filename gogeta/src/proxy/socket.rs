@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -66,6 +68,15 @@ impl AsFd for Socket {
 }
 
 impl Dormant {
+    /// Closes by a reset.
+    pub fn reset(mut self) {
+        if let Some(watch) = &mut self.watch {
+            watch.reset();
+        }
+        // As above.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
     /// What went through it.
     pub fn ledger(&self) -> Ledger {
         self.ledger

@@ -116,12 +116,10 @@ pub fn settle(
     );
     let Some(kind) = kind(engine, config.splice.mode_for(said)) else { return };
     let name = &*host.host;
-    if kind == Kind::Sockmap
-        && (request.method() == http::Method::CONNECT || request.headers().contains_key(UPGRADE))
-    {
+    if request.method() == http::Method::CONNECT || request.headers().contains_key(UPGRADE) {
         let (host, upstream) = (name.to_owned(), upstream.location.to_string());
-        let engine = kind.name();
-        client.tunnel_name.replace(Some(Name { client: client.address, host, upstream, engine }));
+        let name = Name { client: client.address, host, upstream, engine: kind.name() };
+        client.tunnel_name.replace(Some((kind, name)));
     }
     if upstream.strikes.is_out(worker.ward.now()) {
         return;
