@@ -10,7 +10,7 @@ mod fields;
 mod filters;
 mod manners;
 mod many;
-mod outage;
+pub(crate) mod outage;
 mod pieces;
 mod settings;
 pub(crate) mod talk;

@@ -76,7 +76,7 @@ async fn what_is_lost_comes_once(kind: Kind) {
 }
 
 /// The router loses all that comes, until that was something; then it passes on what is sent again.
-async fn lose_some(router: &Router) {
+pub(crate) async fn lose_some(router: &Router) {
     router.lose();
     let seen = router.packets();
     until("something is lost", async || (router.packets() >= seen + LOST).then_some(())).await;

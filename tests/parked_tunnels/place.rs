@@ -11,6 +11,7 @@ use crate::parked_network::world::World;
 use crate::support::backend::{Backend, Peer, service_at};
 use crate::support::client::Client;
 use crate::support::gogeta::{Builder, Gogeta};
+use crate::support::netns::Router;
 use crate::support::parking::{carried_bytes, parked, parking_by};
 use crate::support::tunnel::{web_socket, web_socket_on};
 use crate::support::wait::until;
@@ -33,6 +34,28 @@ impl Place {
         F: Future<Output = ()> + Send + 'static,
     {
         let world = world(kind).await?;
+        Self::within(kind, world, script, change).await
+    }
+
+    /// The same with a router on either way, for the wire engine.
+    pub(super) async fn routed<F>(script: impl Fn(Peer) -> F + Send + 'static) -> Option<(Self, [Router; 2])>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (world, routers) = World::routed().await?;
+        let place = Self::within(Kind::Wire, Some(world), script, |builder| builder).await?;
+        Some((place, routers))
+    }
+
+    async fn within<F>(
+        kind: Kind,
+        world: Option<World>,
+        script: impl Fn(Peer) -> F + Send + 'static,
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> Option<Self>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let (backend, address) = match &world {
             Some(world) => world.scripted(script),
             None => {

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::place::Place;
 use super::{pattern, stands};
+use crate::parked_network::outage::lose_some;
 use crate::support::backend::Peer;
 use crate::support::client::Client;
 use crate::support::gogeta::Builder;
@@ -81,6 +82,46 @@ async fn what_both_sides_send_at_once_is_carried_without_gogeta() {
     assert!(calls < 1000, "{calls} reads and writes for {ALL} bytes each way");
     parked(&place.gogeta, 1.0).await;
     drop(client);
+    parked(&place.gogeta, 0.0).await;
+}
+
+#[tokio::test]
+async fn what_is_lost_on_the_way_is_sent_again_by_who_sent_it() {
+    const TURN: usize = 100_000;
+    let Some((place, routers)) = Place::routed(echo).await else { return };
+    let mut client = place.carried().await;
+    let before = carried_bytes(&place.gogeta).await;
+    let all = pattern(TURN);
+    let mut turns = 0;
+    for router in &routers {
+        let outages = async {
+            for _ in 0..3 {
+                let seen = router.packets();
+                until("packets are under way", async || (router.packets() > seen + 50).then_some(())).await;
+                lose_some(router).await;
+            }
+        };
+        tokio::pin!(outages);
+        let mut are_over = false;
+        while !are_over {
+            let turn = async {
+                client.send(&all).await;
+                assert!(client.take(TURN).await == all);
+            };
+            tokio::pin!(turn);
+            tokio::select! {
+                () = &mut outages => {
+                    are_over = true;
+                    turn.await;
+                }
+                () = &mut turn => {}
+            }
+            turns += 1;
+        }
+    }
+    assert_eq!(carried_bytes(&place.gogeta).await - before, (2 * turns * TURN) as f64);
+    client.half_close().await;
+    assert_eq!(client.rest().await, b"");
     parked(&place.gogeta, 0.0).await;
 }
 
