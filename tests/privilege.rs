@@ -2,16 +2,18 @@
 //! is trusted, and then there is nothing left that anybody else could not do.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::os::unix::fs::FileExt as _;
 
 use rustix::process::{Signal, geteuid};
 
 use gogeta::splice::Kinds;
 
-use crate::support::backend::{Backend, service};
+use crate::support::backend::{Backend, ok, service, service_at};
 use crate::support::client::{Client, get};
 use crate::support::etcd::skip;
 use crate::support::gogeta::{Builder, Gogeta};
+use crate::support::netns::{Namespace, connect};
 use crate::support::parking::{carried, parked, parking};
 use crate::support::truth::metric;
 use crate::support::wait::until;
@@ -189,6 +191,32 @@ async fn two_capabilities_are_enough() {
         parked(&gogeta, 1.0).await;
         assert_eq!(client.get("a.test", "/").await.text(), "web");
         assert_eq!(carried(&gogeta).await, 1.0);
+    }
+}
+
+#[tokio::test]
+async fn two_capabilities_are_enough_for_the_wire_engine() {
+    if !may(NOBODY_WHO_MAY) {
+        return;
+    }
+    let Some(host) = Namespace::new() else { return };
+    let (here, there) = connect(&Namespace::host(), &host).await;
+    let web = Backend::listening(Namespace::host().listener(here), |mut peer| async move {
+        while peer.request().await.is_some() && peer.send(ok("web")).await.is_ok() {}
+    });
+    let routes = service_at("a.test", &[(here, web.port).into()]);
+    let [listen, admin] = [8080, 0].map(|port| SocketAddr::new(there, port).to_string());
+    for log in ["info", "debug"] {
+        let builder = Gogeta::routes(&routes).by(NOBODY_WHO_MAY).on(&host);
+        let builder = builder.args(["--listen", &listen, "--admin", &admin]);
+        let gogeta = builder.args(["--splice", "wire", "--log", log]).start().await;
+        has_no_privileges(&gogeta);
+        let mut client = Client::connect(gogeta.proxy).await;
+        for _ in 0..3 {
+            assert_eq!(client.get("a.test", "/").await.text(), "web");
+            parked(&gogeta, 1.0).await;
+        }
+        assert_eq!(carried(&gogeta).await, 2.0, "{log}");
     }
 }
 

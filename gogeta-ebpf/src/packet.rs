@@ -212,19 +212,25 @@ impl Packet {
     /// Makes what a socket is looked up by, of a packet that has come; gives how many bytes that is.
     #[inline(always)]
     pub(crate) fn look_up(&mut self) -> u32 {
-        let old = &self.old;
-        let ports = old.long(TCP);
-        if self.is_v6 == 0 {
-            let words = [old.long(32), old.long(36), ports];
-            for (at, word) in words.into_iter().enumerate() {
-                self.set_lookup(at, word);
-            }
-            return 12;
-        }
+        if self.is_v6 == 0 { self.look_up_v4() } else { self.look_up_v6() }
+    }
+
+    /// It and the next one are functions of their own: where both end by the same the compiler writes by an address that
+    /// is computed.
+    #[inline(never)]
+    fn look_up_v4(&mut self) -> u32 {
+        self.set_lookup(0, self.old.long(32));
+        self.set_lookup(1, self.old.long(36));
+        self.set_lookup(2, self.old.long(TCP));
+        12
+    }
+
+    #[inline(never)]
+    fn look_up_v6(&mut self) -> u32 {
         for at in 0..8 {
             self.set_lookup(at, self.old.long(8 + 4 * at));
         }
-        self.set_lookup(8, ports);
+        self.set_lookup(8, self.old.long(TCP));
         36
     }
 
