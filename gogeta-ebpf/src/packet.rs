@@ -1,5 +1,7 @@
 //! A TCP packet at a device's door: what is read of it, and how it is changed.
 
+mod sound;
+
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_PSEUDO_HDR},
     helpers::generated::{
@@ -11,19 +13,23 @@ use gogeta_common::wire::{
     Numbers,
     drive::On,
     options::{NOP, OPTIONS_MAX, Options},
-    pair::{End, MAPPED, Tuple, fold},
+    pair::{End, Hop, MAPPED, Tuple, fold},
     segment::{FIN, PSH, RST, Segment},
 };
 
-/// Where the TCP header is in [`Headers`]: behind the longest IP header that is read.
-const TCP: usize = 40;
+/// Where the TCP header is in [`Headers`]: behind Ethernet's, with two bytes before it, and the longest IP header that is
+/// read.
+const TCP: usize = 56;
+/// Where the IP headers begin.
+const IPV4_AT: usize = TCP - 20;
+const IPV6_AT: usize = TCP - 40;
 /// Where its options are.
 const OPTIONS: usize = TCP + 20;
 /// All of it, with room for what the verifier thinks there might be.
-const ROOM: usize = 128;
+const ROOM: usize = 144;
 const _: () = assert!(OPTIONS + 63 + 4 <= ROOM);
 
-/// The headers of a packet, as on the wire; the IP header ends where TCP's begins.
+/// The headers of a packet, as on the wire; each ends where the next one begins.
 #[repr(C, align(8))]
 pub(crate) struct Headers {
     bytes: [u8; ROOM],
@@ -40,6 +46,8 @@ pub(crate) struct Packet {
     /// Where the IP header is in the packet, and the TCP header.
     l3: u32,
     l4: u32,
+    /// Bytes before the IP header that are written, too: Ethernet's, or none.
+    link: u32,
     /// Bytes of the TCP header.
     header: u32,
     pub(crate) segment: Segment,
@@ -54,6 +62,9 @@ pub(crate) struct Packet {
     /// Its addresses as the kernel looks sockets up by them (`struct bpf_sock_tuple`), with room for what the verifier
     /// thinks there might be.
     lookup: [u32; 16],
+    summing: sound::Summing,
+    /// Whether it has come as it was sent: 0 or 1.
+    is_sound: u32,
 }
 
 /// Where what matters of the IP header is in [`Headers`].
@@ -74,14 +85,32 @@ struct Place {
     unused: u8,
 }
 
-const OF_IPV4: Place =
-    Place { ip: 20, length: 20, pair: 32, pair_length: 8, total: 22, own: 20, hops: 28, unused: 0 };
-const OF_IPV6: Place =
-    Place { ip: 0, length: 40, pair: 8, pair_length: 32, total: 4, own: 0, hops: 7, unused: 0 };
+const OF_IPV4: Place = Place {
+    ip: IPV4_AT as u8,
+    length: 20,
+    pair: IPV4_AT as u8 + 12,
+    pair_length: 8,
+    total: IPV4_AT as u8 + 2,
+    own: 20,
+    hops: IPV4_AT as u8 + 8,
+    unused: 0,
+};
+const OF_IPV6: Place = Place {
+    ip: IPV6_AT as u8,
+    length: 40,
+    pair: IPV6_AT as u8 + 8,
+    pair_length: 32,
+    total: IPV6_AT as u8 + 4,
+    own: 0,
+    hops: IPV6_AT as u8 + 7,
+    unused: 0,
+};
 
 /// IP protocols, as the kernel gives them (`linux/if_ether.h`).
 const IPV4: u32 = 0x0800_u16.to_be() as u32;
 const IPV6: u32 = 0x86dd_u16.to_be() as u32;
+/// Bytes of an Ethernet header.
+pub(crate) const ETHERNET: u32 = 14;
 /// What IP calls TCP.
 const PROTOCOL: u8 = 6;
 
@@ -153,8 +182,8 @@ impl Packet {
         let (protocol, total) = unsafe { ((*skb).protocol, (*skb).len) };
         self.l3 = l3;
         let (ip, count) = match protocol {
-            IPV4 => (20_usize, 40_u32),
-            IPV6 => (0, 60),
+            IPV4 => (IPV4_AT, 40_u32),
+            IPV6 => (IPV6_AT, 60),
             _ => return false,
         };
         // SAFETY: so many bytes are there, behind either place.
@@ -167,27 +196,27 @@ impl Packet {
         let old = &self.old;
         let length = if protocol == IPV4 {
             // No options, no fragment (RFC 791, 3.1).
-            let is_whole = u16::from_be(old.word(26)) & 0x3fff == 0;
-            if old.byte(20) != 0x45 || !is_whole || old.byte(29) != PROTOCOL {
+            let is_whole = u16::from_be(old.word(IPV4_AT + 6)) & 0x3fff == 0;
+            if old.byte(IPV4_AT) != 0x45 || !is_whole || old.byte(IPV4_AT + 9) != PROTOCOL {
                 return false;
             }
             self.is_v6 = 0;
             self.ip = OF_IPV4;
             self.l4 = l3 + 20;
-            let whole = u32::from(u16::from_be(old.word(22)));
+            let whole = u32::from(u16::from_be(old.word(IPV4_AT + 2)));
             if whole > 0 && whole < 20 {
                 return false;
             }
             whole.saturating_sub(20)
         } else {
             // TCP behind the header, with no extension between (RFC 8200, 3 and 4).
-            if old.byte(6) != PROTOCOL {
+            if old.byte(IPV6_AT + 6) != PROTOCOL {
                 return false;
             }
             self.is_v6 = 1;
             self.ip = OF_IPV6;
             self.l4 = l3 + 40;
-            u32::from(u16::from_be(old.word(4)))
+            u32::from(u16::from_be(old.word(IPV6_AT + 4)))
         };
         // A segment that is larger than IP can say, made of several, has its length from the packet.
         let length = if length == 0 { total.wrapping_sub(self.l4) } else { length };
@@ -219,8 +248,8 @@ impl Packet {
     /// is computed.
     #[inline(never)]
     fn look_up_v4(&mut self) -> u32 {
-        self.set_lookup(0, self.old.long(32));
-        self.set_lookup(1, self.old.long(36));
+        self.set_lookup(0, self.old.long(IPV4_AT + 12));
+        self.set_lookup(1, self.old.long(IPV4_AT + 16));
         self.set_lookup(2, self.old.long(TCP));
         12
     }
@@ -228,7 +257,7 @@ impl Packet {
     #[inline(never)]
     fn look_up_v6(&mut self) -> u32 {
         for at in 0..8 {
-            self.set_lookup(at, self.old.long(8 + 4 * at));
+            self.set_lookup(at, self.old.long(IPV6_AT + 8 + 4 * at));
         }
         self.set_lookup(8, self.old.long(TCP));
         36
@@ -266,11 +295,11 @@ impl Packet {
         let old = &self.old;
         let (source, target) = if self.is_v6 == 0 {
             let [zero, one, mapped] = MAPPED;
-            ([zero, one, mapped, old.long(32)], [zero, one, mapped, old.long(36)])
+            ([zero, one, mapped, old.long(IPV4_AT + 12)], [zero, one, mapped, old.long(IPV4_AT + 16)])
         } else {
             (
-                [old.long(8), old.long(12), old.long(16), old.long(20)],
-                [old.long(24), old.long(28), old.long(32), old.long(36)],
+                six(old, 8),
+                six(old, 24),
             )
         };
         let (from, to) = (old.word(TCP), old.word(TCP + 2));
@@ -341,6 +370,32 @@ impl Packet {
     #[inline(always)]
     pub(crate) fn begin(&mut self) {
         self.new.bytes = self.old.bytes;
+        self.link = 0;
+    }
+
+    /// It goes by that Ethernet header.
+    #[inline(always)]
+    pub(crate) fn set_link(&mut self, hop: &Hop) {
+        self.link = ETHERNET;
+        if self.is_v6 == 0 {
+            self.set_link_v4(hop);
+        } else {
+            self.set_link_v6(hop);
+        }
+    }
+
+    #[inline(never)]
+    fn set_link_v4(&mut self, hop: &Hop) {
+        for word in 0..7 {
+            self.new.set_word(IPV4_AT - 14 + 2 * word, hop.header[word]);
+        }
+    }
+
+    #[inline(never)]
+    fn set_link_v6(&mut self, hop: &Hop) {
+        for word in 0..7 {
+            self.new.set_word(IPV6_AT - 14 + 2 * word, hop.header[word]);
+        }
     }
 
     #[inline(always)]
@@ -446,15 +501,15 @@ impl Packet {
 
     #[inline(never)]
     fn address_v4(&mut self, near: &[u32; 4], far: &[u32; 4]) {
-        self.new.set_long(32, near[3]);
-        self.new.set_long(36, far[3]);
+        self.new.set_long(IPV4_AT + 12, near[3]);
+        self.new.set_long(IPV4_AT + 16, far[3]);
     }
 
     #[inline(never)]
     fn address_v6(&mut self, near: &[u32; 4], far: &[u32; 4]) {
         for word in 0..4 {
-            self.new.set_long(8 + 4 * word, near[word]);
-            self.new.set_long(24 + 4 * word, far[word]);
+            self.new.set_long(IPV6_AT + 8 + 4 * word, near[word]);
+            self.new.set_long(IPV6_AT + 24 + 4 * word, far[word]);
         }
     }
 
@@ -484,13 +539,13 @@ impl Packet {
     fn set_total(&mut self, segment: u32) {
         let place = self.place();
         let total = (segment + u32::from(place.own)) as u16;
-        self.new.set_word((place.total & 30) as usize, total.to_be());
+        self.new.set_word((place.total & 62) as usize, total.to_be());
     }
 
     /// It goes one hop further; false where it has come too far.
     #[inline(never)]
     fn hop(&mut self) -> bool {
-        let at = (self.place().hops & 31) as usize;
+        let at = (self.place().hops & 63) as usize;
         let hops = self.old.byte(at);
         self.new.set_byte(at, hops.wrapping_sub(1));
         hops > 1
@@ -542,19 +597,19 @@ impl Packet {
         }
     }
 
-    /// Writes both headers, of which one is right behind the other.
+    /// Writes both headers, of which one is right behind the other, and Ethernet's, where there is one.
     #[inline(never)]
     fn write_both(&mut self, skb: *mut __sk_buff, flags: u64) -> bool {
         if self.is_v6 == 0 {
             self.check_ip();
         }
         let place = self.place();
-        let count = ((u32::from(place.length) + self.header).wrapping_sub(1) & 127) + 1;
-        let at = (place.ip & 31) as usize;
+        let count = ((self.link + u32::from(place.length) + self.header).wrapping_sub(1) & 127) + 1;
+        let at = (u32::from(place.ip).wrapping_sub(self.link) & 63) as usize;
         // SAFETY: so many bytes are there: what the mask lets be more is of this structure, too.
         unsafe {
             let new = (&raw mut self.new.bytes).cast::<u8>().add(at);
-            bpf_skb_store_bytes(skb, self.l3, new.cast(), count, flags) == 0
+            bpf_skb_store_bytes(skb, self.l3.wrapping_sub(self.link), new.cast(), count, flags) == 0
         }
     }
 
@@ -601,8 +656,12 @@ impl Packet {
     }
 }
 
-/// Where IPv4's header is in [`Headers`].
-const IPV4_AT: usize = TCP - 20;
+/// An address of IPv6's that is there in the header.
+#[inline(always)]
+fn six(headers: &Headers, at: usize) -> [u32; 4] {
+    let at = IPV6_AT + at;
+    [headers.long(at), headers.long(at + 4), headers.long(at + 8), headers.long(at + 12)]
+}
 
 const RECOMPUTE: u64 = aya_ebpf::bindings::BPF_F_RECOMPUTE_CSUM as u64;
 

@@ -8,8 +8,8 @@ use aya_ebpf::{
     helpers::{
         bpf_ktime_get_ns,
         generated::{
-            bpf_clone_redirect, bpf_redirect_neigh, bpf_sk_lookup_tcp, bpf_sk_release, bpf_skb_change_head,
-            bpf_skb_change_tail, bpf_skb_store_bytes, bpf_tcp_sock,
+            bpf_clone_redirect, bpf_redirect, bpf_redirect_neigh, bpf_sk_lookup_tcp, bpf_sk_release,
+            bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes, bpf_tcp_sock,
         },
     },
     macros::{classifier, map},
@@ -30,7 +30,7 @@ use gogeta_common::{
 use crate::{
     events::{self, PAIRS},
     guard, messages,
-    packet::Packet,
+    packet::{ETHERNET, Packet},
 };
 
 /// Whose packets those of a connection are. Userspace sets how many there may be before it loads this.
@@ -45,11 +45,13 @@ static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
 const NEXT: i32 = -1;
 const DROP: i32 = 2;
 
-/// What is written on a packet: that it was carried, so that it is not taken for one of gogeta's own; and that it is
+/// What is written on a packet: that it was carried, so that it is not taken for one of gogeta's own; that it is
 /// the acknowledgement in the packet that begins a carriage, for gogeta's socket. Nothing else in a network namespace uses
 /// this field but queueing disciplines for differentiated services, and only theirs.
 const CARRIED: u32 = 0x676f;
 const COPY: u32 = 0x6765;
+/// That it was carried, and that the Ethernet header which it leaves by is to be remembered.
+const LEARN: u32 = 0x676c;
 
 /// What is written there on a packet that was seen to, so that it is not once more at a device above or below that one
 /// (a macvlan and what it is on). Userspace sets it, for it differs from one network namespace to another: what leaves
@@ -66,9 +68,6 @@ fn done() -> u32 {
 /// States of sockets (`linux/bpf.h`).
 const ESTABLISHED: u32 = 1;
 const LISTEN: u32 = 10;
-
-/// Bytes of an Ethernet header.
-const ETHERNET: u32 = 14;
 
 #[classifier]
 fn wire_in(ctx: TcContext) -> i32 {
@@ -167,6 +166,10 @@ fn inward(skb: *mut __sk_buff, l3: u32) -> i32 {
         return if is_upstream { copy::<true>(skb, packet, pair) } else { copy::<false>(skb, packet, pair) };
     }
     let phase = events::load(pair).phase();
+    if phase.is_carried() && !packet.is_sound(skb) {
+        // Its sender sends it again.
+        return DROP;
+    }
     let mut hands = Kernel { skb, packet, pair };
     match (phase, is_upstream) {
         (Phase::Ajar | Phase::Open | Phase::Over, _) => hands.tunnel(l3, is_upstream),
@@ -250,6 +253,13 @@ fn outward(skb: *mut __sk_buff, l3: u32) -> i32 {
         skb_ref.tc_index = done();
         return NEXT;
     }
+    if skb_ref.tc_index == LEARN {
+        skb_ref.tc_index = done();
+        if l3 == ETHERNET {
+            learn(skb);
+        }
+        return NEXT;
+    }
     if skb_ref.tc_index == done() {
         return NEXT;
     }
@@ -313,6 +323,32 @@ fn outward(skb: *mut __sk_buff, l3: u32) -> i32 {
     // Its first gap is among what its own socket has not got.
     packet.move_sack(0_u32.wrapping_sub(side.received));
     if packet.renumber(skb) { NEXT } else { DROP }
+}
+
+/// Remembers how a packet leaves that was carried, for those behind it: to look the route up takes longer than all else.
+#[inline(never)]
+fn learn(skb: *mut __sk_buff) -> i32 {
+    let Some((packet, way)) = read(skb, ETHERNET, false) else { return 0 };
+    // SAFETY: as above.
+    let way = unsafe { &mut *way };
+    let Some(pair) = pair_of(way) else { return 0 };
+    packet.side = u32::from(Flow(way.flow).is_upstream());
+    let end = &mut pair.wire.ends[packet.side()];
+    // SAFETY: the context is the kernel's own.
+    let device = unsafe { (*skb).ifindex };
+    if end.tuple != packet.tuple || end.devices[0] != device {
+        return 0;
+    }
+    let hop = &mut end.hop;
+    let (seen, header) = (&raw mut hop.seen, &raw mut hop.header);
+    // SAFETY: they are there. Whoever reads it at this moment had better not believe it.
+    unsafe {
+        seen.write_volatile(0);
+        if bpf_skb_load_bytes(skb.cast(), 0, header.cast(), ETHERNET) == 0 {
+            seen.write_volatile(now().0);
+        }
+    }
+    0
 }
 
 /// A packet of a pair, and the pair.
@@ -427,6 +463,10 @@ impl Kernel<'_> {
         if !packet.address(far, more) {
             return DROP;
         }
+        let is_known = l3 == ETHERNET && far.hop.is_fresh(nanoseconds);
+        if is_known {
+            packet.set_link(&far.hop);
+        }
         let mut sum = 0;
         if on.is_request {
             let at = packet.payload();
@@ -470,8 +510,13 @@ impl Kernel<'_> {
             if l3 == 0 && bpf_skb_change_head(skb, ETHERNET, 0) != 0 {
                 return DROP;
             }
-            (*skb).tc_index = CARRIED;
-            bpf_redirect_neigh(device, core::ptr::null_mut(), 0, 0) as i32
+            if is_known {
+                (*skb).tc_index = CARRIED;
+                bpf_redirect(device, 0) as i32
+            } else {
+                (*skb).tc_index = LEARN;
+                bpf_redirect_neigh(device, core::ptr::null_mut(), 0, 0) as i32
+            }
         }
     }
 }

@@ -97,9 +97,35 @@ pub struct End {
     pub lookup_len: u32,
     /// Nothing.
     pub unused: u32,
+    /// How packets to the other end leave: the kernel, too.
+    pub hop: Hop,
 }
 
-const _: () = assert!(size_of::<End>() == 72 + 64 + 8);
+const _: () = assert!(size_of::<End>() == 72 + 64 + 8 + 24);
+
+/// The Ethernet header that the kernel puts before packets of a connection: it knows the route and the neighbour.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Hop {
+    /// When it was seen, in nanoseconds of `CLOCK_MONOTONIC`; 0 where it was not. Another processor may be ahead.
+    pub seen: u64,
+    /// As on the wire.
+    pub header: [u16; 7],
+    /// Nothing.
+    pub unused: u16,
+}
+
+impl Hop {
+    /// For so many nanoseconds it is believed. Routes and neighbours change; whoever was sent to the wrong one meanwhile
+    /// is sent the same again by TCP.
+    pub const FRESH: u64 = 100_000_000;
+
+    /// Whether it is believed at that time.
+    #[inline(always)]
+    pub const fn is_fresh(&self, now: u64) -> bool {
+        now < self.seen.wrapping_add(Self::FRESH)
+    }
+}
 
 /// A pair's part that is the wire engine's.
 #[derive(Debug, Clone, Copy)]
@@ -163,6 +189,15 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+
+    #[test]
+    fn a_hop_is_believed_for_a_while() {
+        let seen = 5 * Hop::FRESH + 3;
+        let hop = Hop { seen, ..Hop::default() };
+        assert!(hop.is_fresh(seen) && hop.is_fresh(seen + Hop::FRESH - 1));
+        assert!(hop.is_fresh(seen - 1), "told by a processor that is ahead");
+        assert!(!hop.is_fresh(seen + Hop::FRESH) && !Hop::default().is_fresh(seen));
+    }
 
     #[test]
     fn a_window_is_never_told_to_be_larger_than_it_is() {

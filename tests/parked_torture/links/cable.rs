@@ -27,6 +27,7 @@ const TURN: usize = 32;
 struct Counts {
     carried: AtomicU64,
     lost: AtomicU64,
+    damaged: AtomicU64,
     doubled: AtomicU64,
     overtaken: AtomicU64,
     queued: AtomicU64,
@@ -69,9 +70,11 @@ impl Cable {
     /// Panics where it has done nothing of what that weather is made of: then a test of it was about nothing.
     pub(super) fn assert_was(&self, weather: Weather) {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Counts { carried, lost, doubled, overtaken, queued } = &*self.counts;
-        let Weather { lost: loss, doubled: doubling, overtaken: overtaking, rate, .. } = weather;
-        let is = [(lost, loss), (doubled, doubling), (overtaken, overtaking), (queued, rate)];
+        let Counts { carried, lost, damaged, doubled, overtaken, queued } = &*self.counts;
+        let Weather { lost: loss, damaged: damage, doubled: doubling, overtaken: overtaking, rate, .. } =
+            weather;
+        let is =
+            [(lost, loss), (damaged, damage), (doubled, doubling), (overtaken, overtaking), (queued, rate)];
         // Where something is lost, there are so many that chance spares all of them once in a million times.
         assert!(count(carried) > 300, "{:?}", self.counts);
         for (number, share) in is {
@@ -131,16 +134,22 @@ impl Carrier {
     }
 
     fn take(&mut self, now: Duration, from: usize, packet: &[u8]) {
-        let Fate { first, copy, is_overtaken, is_queued } = self.ways[from].fate(now, packet.len());
+        let Fate { first, copy, is_overtaken, damage, is_queued } = self.ways[from].fate(now, packet.len());
         let counts = &self.counts;
         let count = if first.is_some() { &counts.carried } else { &counts.lost };
         count.fetch_add(1, Ordering::Relaxed);
         counts.doubled.fetch_add(copy.is_some().into(), Ordering::Relaxed);
         counts.overtaken.fetch_add(is_overtaken.into(), Ordering::Relaxed);
         counts.queued.fetch_add(is_queued.into(), Ordering::Relaxed);
+        let mut packet = packet.to_vec();
+        if let Some(bit) = damage {
+            counts.damaged.fetch_add(1, Ordering::Relaxed);
+            let bit = usize::try_from(bit).unwrap_or_default() % (8 * packet.len());
+            packet[bit / 8] ^= 1 << (bit % 8);
+        }
         for due in [first, copy].into_iter().flatten() {
             self.count += 1;
-            self.late.push(Reverse((due, self.count, from ^ 1, packet.to_vec())));
+            self.late.push(Reverse((due, self.count, from ^ 1, packet.clone())));
         }
     }
 

@@ -15,7 +15,7 @@ fn losing(lost: u64) -> Weather {
     Weather { lost, ..Weather::default() }
 }
 
-const SHUFFLING: Weather = Weather { lost: 0, doubled: 50, overtaken: 50, ..PLAIN.weather[0] };
+const SHUFFLING: Weather = Weather { lost: 0, damaged: 0, doubled: 50, overtaken: 50, ..PLAIN.weather[0] };
 
 #[tokio::test]
 async fn where_one_packet_of_a_hundred_is_lost_each_exchange_is_right() {
@@ -30,6 +30,11 @@ async fn where_three_packets_of_a_hundred_are_lost_each_exchange_is_right() {
 #[tokio::test]
 async fn where_five_packets_of_a_hundred_are_lost_each_exchange_is_right() {
     all_are_right(both(losing(50)), TALK).await;
+}
+
+#[tokio::test]
+async fn where_two_packets_of_a_hundred_come_damaged_each_exchange_is_right() {
+    all_are_right(both(Weather { damaged: 20, ..Weather::default() }), TALK).await;
 }
 
 #[tokio::test]

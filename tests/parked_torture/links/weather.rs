@@ -16,6 +16,8 @@ const OVERTAKEN: Duration = Duration::from_millis(12);
 pub(super) struct Weather {
     /// Of a thousand packets so many are lost.
     pub(super) lost: u64,
+    /// So many come with a bit that is not as it was sent.
+    pub(super) damaged: u64,
     /// So many come twice.
     pub(super) doubled: u64,
     /// So many are overtaken by those behind them.
@@ -34,6 +36,8 @@ pub(super) struct Fate {
     pub(super) first: Option<Duration>,
     pub(super) copy: Option<Duration>,
     pub(super) is_overtaken: bool,
+    /// Which bit of it is changed, counted round and round.
+    pub(super) damage: Option<u64>,
     /// Whether it waits for others that go before.
     pub(super) is_queued: bool,
 }
@@ -56,9 +60,10 @@ impl Direction {
 
     /// What becomes of the next packet, of so many bytes, that comes so long after the beginning.
     pub(super) fn fate(&mut self, now: Duration, bytes: usize) -> Fate {
-        let Weather { lost, doubled, overtaken, delay, jitter, rate } = self.weather;
+        let Weather { lost, damaged, doubled, overtaken, delay, jitter, rate } = self.weather;
         // Each packet takes as many numbers, whatever becomes of it.
-        let [is_lost, is_doubled, is_overtaken, waits, late] = [(); 5].map(|()| self.random.next());
+        let [is_lost, is_damaged, bit, is_doubled, is_overtaken, waits, late] =
+            [(); 7].map(|()| self.random.next());
         let happens = |number: u64, share: u64| number % 1000 < share;
         let part = |number: u64, of: Duration| of.mul_f64((number % 1024) as f64 / 1024.0);
         if happens(is_lost, lost) {
@@ -84,7 +89,8 @@ impl Direction {
             self.last
         };
         let copy = happens(is_doubled, doubled).then(|| first + part(late, OVERTAKEN));
-        Fate { first: Some(first), copy, is_overtaken, is_queued }
+        let damage = happens(is_damaged, damaged).then_some(bit);
+        Fate { first: Some(first), copy, is_overtaken, damage, is_queued }
     }
 }
 
@@ -94,6 +100,7 @@ mod tests {
 
     const BAD: Weather = Weather {
         lost: 30,
+        damaged: 40,
         doubled: 10,
         overtaken: 20,
         delay: Duration::from_millis(50),
@@ -114,10 +121,11 @@ mod tests {
     }
 
     #[test]
-    fn so_many_are_lost_doubled_and_overtaken_as_it_says_and_the_others_stay_in_order() {
+    fn so_many_are_lost_damaged_doubled_and_overtaken_as_it_says_and_the_others_stay_in_order() {
         let fates = fates(BAD, 1, Duration::from_millis(1));
         let count = |is: fn(&Fate) -> bool| fates.iter().filter(|(_, fate)| is(fate)).count();
         assert!((250..350).contains(&count(|fate| fate.first.is_none())));
+        assert!((330..450).contains(&count(|fate| fate.damage.is_some())));
         assert!((70..130).contains(&count(|fate| fate.copy.is_some())));
         assert!((150..250).contains(&count(|fate| fate.is_overtaken)));
         let mut last = Duration::ZERO;

@@ -57,6 +57,7 @@ pub(super) const PLAIN: Terrain = Terrain {
 
 const FAIR: Weather = Weather {
     lost: 0,
+    damaged: 0,
     doubled: 0,
     overtaken: 0,
     delay: std::time::Duration::ZERO,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gogeta_common::pair::{Pair, Word};
 use gogeta_common::wire::clock::Clock;
 use gogeta_common::wire::drive::Books;
-use gogeta_common::wire::pair::{End, Tuple, sum};
+use gogeta_common::wire::pair::{End, Hop, Tuple, sum};
 use gogeta_common::wire::tunnel::Stream;
 use gogeta_common::wire::{Carriage, Side};
 
@@ -207,6 +207,13 @@ impl Pairs {
         let books = field!(self, slot, wire.books);
         // SAFETY: within the mapping; the kernel reads them only when the pair is armed.
         unsafe { books.write_volatile(Books::new(carriage)) };
+    }
+
+    /// Packets to the upstream leave by that. The pair must be one that has no sockets.
+    pub fn lead_by(&self, slot: u32, hop: Hop) {
+        let ends = field!(self, slot, wire.ends);
+        // SAFETY: within the mapping; the kernel looks there only while it has a packet.
+        unsafe { (&raw mut (*ends)[1].hop).write_volatile(hop) };
     }
 
     /// Whether packets of both connections were seen to come and to go.

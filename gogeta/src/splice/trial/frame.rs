@@ -18,6 +18,8 @@ const HEADER: usize = 20;
 /// What a frame says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame<'a> {
+    /// Where to, and where from, in Ethernet's addresses.
+    pub(super) link: [u16; 6],
     /// From where to where, of one family.
     pub(super) way: [SocketAddr; 2],
     pub(super) seq: u32,
@@ -35,7 +37,7 @@ impl Frame<'_> {
     /// Its bytes, with both checksums right.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let segment = self.segment();
-        let mut frame = vec![0; 12];
+        let mut frame: Vec<u8> = self.link.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let length = u16::try_from(segment.len()).unwrap_or_default();
         match self.way.map(|address| address.ip()) {
             [IpAddr::V4(from), IpAddr::V4(to)] => {
@@ -99,6 +101,7 @@ mod tests {
     #[test]
     fn a_frame_is_what_a_capture_of_one_says() {
         let bytes = Frame {
+            link: [0; 6],
             way: [([192, 0, 2, 1], 40_000).into(), ([192, 0, 2, 2], 80).into()],
             seq: 0x0102_0304,
             ack: 0x0506_0708,

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use gogeta_common::pair::{Flow, Phase, Step};
-use gogeta_common::wire::pair::{Tuple, Way};
+use gogeta_common::wire::pair::{Hop, Tuple, Way};
 use gogeta_common::wire::{Carriage, ETHERNET, Place, Side};
 
 use super::frame::{ACK, FIN, Frame, PSH};
@@ -12,8 +12,9 @@ use super::{Engine, GET, HOST, OK, POST, Trouble, wrong};
 use crate::splice::kernel::socket::{self, Agreed};
 use crate::splice::kernel::{Armed, Behind, Wired};
 
-/// What programs say of a packet: it goes on elsewhere, or here (`linux/pkt_cls.h`).
+/// What programs say of a packet: it goes on elsewhere, nowhere, or here (`linux/pkt_cls.h`).
 const REDIRECT: u32 = 7;
+const DROP: u32 = 2;
 const NEXT: u32 = u32::MAX;
 
 /// What is added to requests.
@@ -22,6 +23,12 @@ const BLOCK: &[u8] = b"X-Trial: yes\r\n";
 /// Where the client and gogeta's socket to it are, and gogeta's socket to the upstream and that, in a trial.
 const CLIENT: Place = Place { received: 1_000, sent: 5_000 };
 const UPSTREAM: Place = Place { received: 90_000, sent: 0xffff_fff0 };
+
+/// By what the upstream is reached, when that is known.
+const LINK: [u16; 6] = [0x1102, 0x2233, 0x3344, 0x0a02, 0x0b0c, 0x0d0e];
+
+/// Longer than the trial takes, in nanoseconds.
+const LONG: u64 = 60_000_000_000;
 
 /// Any device will do: nothing is sent.
 const DEVICE: u32 = 1;
@@ -106,6 +113,7 @@ impl Packets<'_> {
     fn check(&self) -> Result<(), Trouble> {
         let (get, ok) = (GET.len() as u32, OK.len() as u32);
         let plain = Frame {
+            link: [0; 6],
             way: self.client,
             seq: CLIENT.received,
             ack: CLIENT.sent,
@@ -121,8 +129,14 @@ impl Packets<'_> {
         let head = [&GET[..GET.len() - 2], BLOCK, b"\r\n"].concat();
         let (seq, ack) = (UPSTREAM.sent, UPSTREAM.received);
         let request = Frame { way: self.upstream, seq, ack, payload: &head, ..carried };
+        self.expect_no_damaged(inward, &plain)?;
         self.expect("a request", inward, (REDIRECT, &plain, &request))?;
         self.expect("a request that is sent again", inward, (REDIRECT, &plain, &request))?;
+        let (pairs, slot) = (&self.engine.program.pairs, self.slot);
+        pairs.lead_by(slot, self.hop());
+        let known = Frame { link: LINK, ..request };
+        self.expect("a request by a known hop", inward, (REDIRECT, &plain, &known))?;
+        pairs.lead_by(slot, Hop::default());
 
         // Of the first bytes of a response the upstream's number has gone round.
         let got = UPSTREAM.sent.wrapping_add(get + BLOCK.len() as u32);
@@ -164,6 +178,24 @@ impl Packets<'_> {
         };
         let sent = Frame { seq: CLIENT.sent + ok, ack: CLIENT.received + get, ..answer };
         self.expect("a response of userspace's", outward, (NEXT, &answer, &sent))
+    }
+
+    fn hop(&self) -> Hop {
+        let [a, b, c, d, e, f] = LINK;
+        let kind = if self.client[0].is_ipv4() { 0x0800_u16 } else { 0x86dd };
+        // It is believed for as long as the trial may take.
+        Hop { seen: socket::now() + LONG, header: [a, b, c, d, e, f, kind.to_be()], unused: 0 }
+    }
+
+    /// A frame of which one bit is not as it was sent.
+    fn expect_no_damaged(&self, name: &'static str, frame: &Frame<'_>) -> Result<(), Trouble> {
+        let mut bytes = frame.bytes();
+        let at = bytes.len() - 5;
+        bytes[at] ^= 1;
+        match self.engine.program.pass(name, &bytes)? {
+            (DROP, _) => Ok(()),
+            (said, _) => wrong(format!("a damaged request is taken for one ({said})")),
+        }
     }
 
     /// Sends a frame through that program: what is said of it, and what has to come out.
