@@ -63,7 +63,7 @@ pub(crate) fn keep_answer(skb: *mut __sk_buff, at: u32, pair: &Pair) -> bool {
 unsafe extern "C" fn ask(_: u32, pair: *const *mut Pair) -> i64 {
     // SAFETY: `judge` passes it, and it outlives the loop.
     let pair = unsafe { &mut **pair };
-    i64::from(!pair.asking.run(&pair.carried.head, pair.carried.head_len, &pair.host, pair.host_len))
+    i64::from(!pair.asking.run(&pair.carried.head, &pair.carried.head_len, &pair.host, pair.host_len))
 }
 
 /// Before the first byte of a response.
@@ -100,5 +100,5 @@ pub(crate) fn frame(skb: *mut __sk_buff, at: u32, pair: &mut Pair, len: u32) -> 
 unsafe extern "C" fn read(_: u32, pair: *const *mut Pair) -> i64 {
     // SAFETY: `frame` passes it, and it outlives the loop.
     let pair = unsafe { &mut **pair };
-    i64::from(!pair.answering.run(&pair.answer, pair.answer_len))
+    i64::from(!pair.answering.run(&pair.answer, &pair.answer_len))
 }

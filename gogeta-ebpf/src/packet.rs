@@ -297,10 +297,7 @@ impl Packet {
             let [zero, one, mapped] = MAPPED;
             ([zero, one, mapped, old.long(IPV4_AT + 12)], [zero, one, mapped, old.long(IPV4_AT + 16)])
         } else {
-            (
-                six(old, 8),
-                six(old, 24),
-            )
+            (six(old, 8), six(old, 24))
         };
         let (from, to) = (old.word(TCP), old.word(TCP + 2));
         self.tuple = if inward {

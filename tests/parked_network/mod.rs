@@ -10,6 +10,7 @@ mod fields;
 mod filters;
 mod manners;
 mod many;
+mod neighbours;
 pub(crate) mod outage;
 mod pieces;
 mod settings;

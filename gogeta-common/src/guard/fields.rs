@@ -22,8 +22,15 @@ pub(super) struct Places {
 }
 
 /// Says what leads from [`FIELD`] to [`DONE`], for names of these bytes.
-pub(super) const fn add(builder: &mut Builder, names: Set, prefixes: &[&str], refused: &[&str]) -> Places {
-    let (name, value) = (builder.state(), builder.state());
+/// `value` is the state within the value of a field that no rule knows.
+pub(super) const fn add(
+    builder: &mut Builder,
+    value: u8,
+    names: Set,
+    prefixes: &[&str],
+    refused: &[&str],
+) -> Places {
+    let name = builder.state();
     let (line_end, last_line_end) = (builder.state(), builder.state());
     builder.on_set(FIELD, names, name);
     builder.on_set(name, names, name);

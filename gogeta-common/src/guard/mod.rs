@@ -51,8 +51,8 @@ pub fn request(head: &[u8], host: &[u8]) -> Option<Method> {
     let (mut bytes, mut padded) = ([0; HEAD_MAX], [0; HOST_MAX]);
     bytes.get_mut(..head.len())?.copy_from_slice(head);
     padded.get_mut(..host.len())?.copy_from_slice(host);
-    let mut scan = RequestScan::new();
-    while scan.run(&bytes, head.len() as u32, &padded, host.len() as u32) {}
+    let (mut scan, len) = (RequestScan::new(), head.len() as u32);
+    while scan.run(&bytes, &len, &padded, host.len() as u32) {}
     scan.accepted()
 }
 
@@ -62,7 +62,7 @@ pub fn response(start: &[u8], to: Method) -> Option<Framing> {
     let mut bytes = [0; 2 * HEAD_MAX];
     let start = &start[..start.len().min(bytes.len())];
     bytes[..start.len()].copy_from_slice(start);
-    let mut scan = ResponseScan::new();
-    while scan.run(&bytes, start.len() as u32) {}
+    let (mut scan, len) = (ResponseScan::new(), start.len() as u32);
+    while scan.run(&bytes, &len) {}
     scan.framing(to)
 }

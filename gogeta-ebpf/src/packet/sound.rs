@@ -47,8 +47,7 @@ impl Packet {
     #[inline(never)]
     fn look_through(&mut self, skb: *mut __sk_buff) -> u64 {
         // SAFETY: the context is the kernel's own.
-        let is_sound =
-            unsafe { (*skb).gso_segs > 1 || bpf_csum_level(skb, QUERY) >= 0 || self.adds_up(skb) };
+        let is_sound = unsafe { (*skb).gso_segs > 1 || bpf_csum_level(skb, QUERY) >= 0 || self.adds_up(skb) };
         self.is_sound = u32::from(is_sound);
         0
     }

@@ -19,12 +19,14 @@ const HOST_BYTE: u8 = KNOWN + 3;
 const HOST_END: u8 = KNOWN + 4;
 /// Before the request line. In this state and those behind it there is nothing to do but to go on.
 const START: u8 = KNOWN + 5;
+/// Within the value of a field that no rule knows.
+const VALUE: u8 = KNOWN + 6;
 
 /// The automaton of requests.
 pub static REQUEST_NEXT: Next = automaton();
 
 const fn automaton() -> Next {
-    let mut builder = Builder::new(START + 1);
+    let mut builder = Builder::new(VALUE + 1);
     let b = &mut builder;
 
     // The request line (RFC 9112, 3), with its target in origin form (3.2.1).
@@ -52,7 +54,7 @@ const fn automaton() -> Next {
     b.on(robots, b' ', REFUSED);
     b.on(robots, b'?', REFUSED);
 
-    let places = fields::add(b, Set::Name, &REFUSED_PREFIXES_IN_REQUESTS, &REFUSED_IN_REQUESTS);
+    let places = fields::add(b, VALUE, Set::Name, &REFUSED_PREFIXES_IN_REQUESTS, &REFUSED_IN_REQUESTS);
     let named = b.word(FIELD, "host", places.name);
     b.on(named, b':', HOST);
     b.on_set(HOST, Set::Visible, HOST_BYTE);
@@ -95,7 +97,7 @@ impl RequestScan {
         Self { state: START, method: 0, seen: 0, lines: 0, host: 0, taken: 0 }
     }
 
-    /// Takes the next bytes, up to 16 of them, and up to the first one where there is more to do than to go on; so the
+    /// Takes the next bytes, up to 16 of them and 32 more within a value, and up to the first one where there is more to do than to go on; so the
     /// state is where the processor has it at hand, which halves what a byte costs. `bytes` is where they are, over and
     /// over, `end` where they end. `host` is what the pair was routed by, lower case, `host_len` of its bytes count.
     /// False: there are no more, or what was taken last is refused.
@@ -103,11 +105,15 @@ impl RequestScan {
     pub fn run<const N: usize>(
         &mut self,
         bytes: &[u8; N],
-        end: u32,
+        end: &u32,
         host: &[u8; HOST_MAX],
         host_len: u32,
     ) -> bool {
-        let (mut state, mut at) = (self.state, self.taken as u32);
+        if self.state == VALUE {
+            table::skip(bytes, &mut self.taken, end);
+        }
+        let (mut state, mut at) = (table::unknown(&self.state), u32::from(table::unknown(&self.taken)));
+        let end = table::unknown(end);
         let mut passes = true;
         'run: {
             repeat!({

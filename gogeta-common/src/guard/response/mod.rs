@@ -15,12 +15,14 @@ const LENGTH: u8 = KNOWN + 3;
 const LENGTH_DIGIT: u8 = KNOWN + 4;
 /// Before the status line. In this state and those behind it there is nothing to do but to go on.
 const START: u8 = KNOWN + 5;
+/// Within the value of a field that no rule knows.
+const VALUE: u8 = KNOWN + 6;
 
 /// The automaton of responses.
 pub static RESPONSE_NEXT: Next = automaton();
 
 const fn automaton() -> Next {
-    let mut builder = Builder::new(START + 1);
+    let mut builder = Builder::new(VALUE + 1);
     let b = &mut builder;
 
     // The status line (RFC 9112, 4), with the space before a reason that is not there.
@@ -37,7 +39,7 @@ const fn automaton() -> Next {
     b.on(reason, b'\r', line_end);
     b.on(line_end, b'\n', FIELD);
 
-    let places = fields::add(b, Set::Token, &REFUSED_PREFIXES_IN_RESPONSES, &REFUSED_IN_RESPONSES);
+    let places = fields::add(b, VALUE, Set::Token, &REFUSED_PREFIXES_IN_RESPONSES, &REFUSED_IN_RESPONSES);
     let named = b.word(FIELD, "content-length", places.name);
     b.on(named, b':', LENGTH);
     b.on_set(LENGTH, Set::Digit, LENGTH_DIGIT);
@@ -74,13 +76,17 @@ impl ResponseScan {
         Self { state: START, seen: 0, lines: 0, digits: 0, status: 0, head: 0, length: 0 }
     }
 
-    /// Takes the next bytes, up to 16 of them, and up to the first one where there is more to do than to go on; so the
+    /// Takes the next bytes, up to 16 of them and 32 more within a value, and up to the first one where there is more to do than to go on; so the
     /// state is where the processor has it at hand, which halves what a byte costs. `bytes` is where they are, over and
     /// over, `end` where they end. False: stop, there are no more, they are refused, or the head is over. A byte that
     /// is given to it after that is refused, and with it the head.
     #[inline(always)]
-    pub fn run<const N: usize>(&mut self, bytes: &[u8; N], end: u32) -> bool {
-        let (mut state, mut at) = (self.state, self.head as u32);
+    pub fn run<const N: usize>(&mut self, bytes: &[u8; N], end: &u32) -> bool {
+        if self.state == VALUE {
+            table::skip(bytes, &mut self.head, end);
+        }
+        let (mut state, mut at) = (table::unknown(&self.state), u32::from(table::unknown(&self.head)));
+        let end = table::unknown(end);
         let mut goes_on = true;
         'run: {
             repeat!({
