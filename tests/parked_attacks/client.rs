@@ -47,9 +47,10 @@ async fn a_request_that_is_sent_again_in_other_bytes_is_the_one_that_the_guard_h
         assert_eq!(other.len(), REQUEST.len(), "{}", other.escape_ascii());
         let before = scene.web.count();
         let first = scene.raw.next().flags(ACK | PSH).data(REQUEST);
-        // The guard lets it pass, and the upstream's kernel drops it: it has not got it when the other one comes.
+        // The guard lets it pass, for TCP's checksum is right, and the upstream's kernel drops it: it has not got it when
+        // the other one comes.
         let mut damaged = first.clone();
-        damaged.wrong = 1;
+        damaged.wrong_ip = 1;
         scene.raw.cable.send(&damaged).await;
         let (mut earlier, mut later, mut longer, mut urgent) =
             (first.clone(), first.clone(), first.clone(), first.clone());

@@ -20,6 +20,8 @@ pub(super) struct Segment {
     pub(super) hops: u8,
     /// What its checksum differs by from the right one.
     pub(super) wrong: u16,
+    /// The same of IP's.
+    pub(super) wrong_ip: u16,
 }
 
 /// Flag bits and the offset of a fragment, in IPv4's header: none.
@@ -29,7 +31,20 @@ impl Segment {
     /// An empty one, that acknowledges.
     pub(super) fn new(from: SocketAddrV4, to: SocketAddrV4, seq: u32, ack: u32) -> Self {
         let (options, data) = (Vec::new(), Vec::new());
-        Self { from, to, seq, ack, flags: ACK, window: 65535, urgent: 0, options, data, hops: 64, wrong: 0 }
+        Self {
+            from,
+            to,
+            seq,
+            ack,
+            flags: ACK,
+            window: 65535,
+            urgent: 0,
+            options,
+            data,
+            hops: 64,
+            wrong: 0,
+            wrong_ip: 0,
+        }
     }
 
     /// With timestamps (RFC 7323, 3.2).
@@ -97,7 +112,7 @@ impl Segment {
         ip.extend([self.hops, 6, 0, 0]);
         ip.extend(self.from.ip().octets());
         ip.extend(self.to.ip().octets());
-        let check = checksum(&ip);
+        let check = checksum(&ip).wrapping_add(self.wrong_ip);
         ip[10..12].copy_from_slice(&check.to_be_bytes());
         [ip, tcp].concat()
     }
@@ -129,6 +144,7 @@ impl Segment {
             data: tcp[header..].to_vec(),
             hops: ip[8],
             wrong: 0,
+            wrong_ip: 0,
         };
         assert_eq!((checksum(ip), this.sum(tcp)), (0, 0), "the checksums of {this:?}");
         Some(this)
