@@ -25,6 +25,8 @@ pub mod shared {
     pub const PAIRS: &str = "PAIRS";
     /// Events for userspace.
     pub const EVENTS: &str = "EVENTS";
+    /// How many requests were not told of, for there was no room.
+    pub const LOST: &str = "LOST";
     /// A constant of the programs: whether requests are told of, one by one.
     pub const LOGS: &str = "LOGS";
 }

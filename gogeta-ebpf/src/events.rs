@@ -21,6 +21,10 @@ pub(crate) static PAIRS: Array<Pair> = Array::with_max_entries(1, BPF_F_MMAPABLE
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
+/// Requests that userspace was not told of, for there was no room.
+#[map]
+static LOST: Array<u64> = Array::with_max_entries(1, 0);
+
 /// Whether userspace wants to know of each request.
 #[unsafe(no_mangle)]
 static LOGS: u32 = 0;
@@ -47,7 +51,10 @@ pub(crate) fn carried(pair: &mut Pair) {
     if unsafe { core::ptr::read_volatile(&raw const LOGS) } != 0 {
         let size = offset_of!(Carried, head) as u64 + u64::from(pair.carried.head_len).min(HEAD_MAX as u64);
         // SAFETY: so many bytes are there.
-        unsafe { bpf_ringbuf_output(events(), (&raw mut pair.carried).cast(), size, 0) };
+        let is_told = unsafe { bpf_ringbuf_output(events(), (&raw mut pair.carried).cast(), size, 0) == 0 };
+        if !is_told && let Some(lost) = LOST.get_ptr_mut(0) {
+            add(lost, 1);
+        }
     }
 }
 
@@ -97,17 +104,25 @@ fn exchange(word: *mut u64, old: u64, new: u64) -> bool {
     found == old
 }
 
-/// Adds a turn to the pair's word, and gives it.
+/// Adds a turn to the pair's word, and gives it. What was written before is there for whoever sees the turn
+/// (`Documentation/bpf/linux-notes.rst`).
 #[inline(always)]
 pub(crate) fn pass(pair: &mut Pair) -> Word {
-    let mut found = Word::PASSED;
-    // SAFETY: as above. What was written before is there for whoever sees the turn (`Documentation/bpf/linux-notes.rst`).
+    let found = add(&raw mut pair.word, Word::PASSED);
+    Word(found.wrapping_add(Word::PASSED))
+}
+
+/// Adds to a number, and gives what it was.
+#[inline(always)]
+fn add(to: *mut u64, more: u64) -> u64 {
+    let mut found = more;
+    // SAFETY: as above.
     unsafe {
         core::arch::asm!(
-            "{found} = atomic_fetch_add((u64 *)({word} + 0), {found})",
-            word = in(reg) &raw mut pair.word,
+            "{found} = atomic_fetch_add((u64 *)({to} + 0), {found})",
+            to = in(reg) to,
             found = inout(reg) found,
         );
     }
-    Word(found.wrapping_add(Word::PASSED))
+    found
 }

@@ -8,6 +8,7 @@ mod everything;
 mod families;
 mod fields;
 mod filters;
+mod log;
 mod manners;
 mod many;
 mod neighbours;

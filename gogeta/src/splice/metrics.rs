@@ -48,7 +48,10 @@ impl Collector for Collected {
         for engine in engine.names() {
             ConstGauge::new(1_i64).encode(engines.encode_family(&EngineLabels { engine })?)?;
         }
-        let counters: [(&str, &str, u64); 2] = [
+        let help_of_lost =
+            "Carried requests that are not in the access log, for the kernel's buffer was full";
+        let counters: [(&str, &str, u64); 3] = [
+            ("splice_log_lost", help_of_lost, engine.program.lost()),
             ("splice_parked", "Times that a pair was parked", engine.counts.parked.load(Ordering::Relaxed)),
             ("splice_requests", "Requests that the kernel carried", requests),
         ];

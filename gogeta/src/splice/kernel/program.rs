@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aya::maps::{HashMap, Map, MapData, MapError, RingBuf, SockHash};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, RingBuf, SockHash};
 use aya::programs::{ProgramError, SchedClassifier, SkSkb, SocketFilter, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use gogeta_common::pair::{Carried, Flow, Wake};
@@ -113,6 +113,7 @@ pub struct Program {
     sockets: Mutex<SockHash<MapData, u64>>,
     flows: Mutex<HashMap<MapData, u64, u32>>,
     ways: Mutex<HashMap<MapData, Key, Value>>,
+    lost: Array<MapData, u64>,
     /// What userspace and kernel share of each pair.
     pub pairs: Pairs,
     /// Holds the programs, and what they are attached to but devices.
@@ -150,6 +151,7 @@ impl Program {
         let sockets: SockHash<MapData, u64> = SockHash::try_from(take(sockmap::SOCKETS)?)?;
         let flows: HashMap<MapData, u64, u32> = HashMap::try_from(take(sockmap::FLOWS)?)?;
         let ways = HashMap::try_from(take(wire::WAYS)?)?;
+        let lost = Array::try_from(take(shared::LOST)?)?;
         let Map::Array(memory) = take(shared::PAIRS)? else {
             return Err(Unavailable::Missing(shared::PAIRS));
         };
@@ -178,8 +180,14 @@ impl Program {
             ebpf.program_mut(DOOR_PROGRAM).ok_or(Unavailable::Missing(DOOR_PROGRAM))?.try_into()?;
         door.load()?;
         let (sockets, flows, ways) = (Mutex::new(sockets), Mutex::new(flows), Mutex::new(ways));
-        let this = Self { sockets, flows, ways, pairs, ebpf, attachments };
+        let this = Self { sockets, flows, ways, lost, pairs, ebpf, attachments };
         Ok((this, Events { ring: events, messages, arrivals }))
+    }
+
+    /// How many requests no line of the log tells of, for the kernel's buffer was full.
+    pub fn lost(&self) -> u64 {
+        // The one entry is always there.
+        self.lost.get(&0, 0).unwrap_or_default()
     }
 
     /// Sees to devices that have come or gone.
