@@ -4,7 +4,6 @@
 //! compiler run than the other half. Whatever both must spell the same way is written here once,
 //! so that it cannot differ.
 
-#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![no_std]
 
 pub mod guard;

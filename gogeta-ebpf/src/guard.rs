@@ -5,7 +5,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_loop, bpf_skb_load_bytes, bpf_skb_store_bytes},
 };
 use gogeta_common::{
-    guard::{Framing, HEAD_MAX, Method, RequestScan, ResponseScan},
+    guard::{Framing, HEAD_MAX, Method, Reader, RequestScan, ResponseScan},
     pair::{ANSWER_MAX, Carried, Pair},
 };
 
@@ -63,7 +63,12 @@ pub(crate) fn keep_answer(skb: *mut __sk_buff, at: u32, pair: &Pair) -> bool {
 unsafe extern "C" fn ask(_: u32, pair: *const *mut Pair) -> i64 {
     // SAFETY: `judge` passes it, and it outlives the loop.
     let pair = unsafe { &mut **pair };
-    i64::from(!pair.asking.run(&pair.carried.head, &pair.carried.head_len, &pair.host, pair.host_len))
+    i64::from(!pair.asking.run::<Eyes, _>(
+        &pair.carried.head,
+        &pair.carried.head_len,
+        &pair.host,
+        pair.host_len,
+    ))
 }
 
 /// Before the first byte of a response.
@@ -100,5 +105,29 @@ pub(crate) fn frame(skb: *mut __sk_buff, at: u32, pair: &mut Pair, len: u32) -> 
 unsafe extern "C" fn read(_: u32, pair: *const *mut Pair) -> i64 {
     // SAFETY: `frame` passes it, and it outlives the loop.
     let pair = unsafe { &mut **pair };
-    i64::from(!pair.answering.run(&pair.answer, &pair.answer_len))
+    i64::from(!pair.answering.run::<Eyes, _>(&pair.answer, &pair.answer_len))
+}
+
+/// How the program reads memory.
+struct Eyes;
+
+impl Reader for Eyes {
+    #[inline(always)]
+    fn unknown<T: Copy>(of: &T) -> T {
+        // SAFETY: it is there.
+        unsafe { (&raw const *of).read_volatile() }
+    }
+
+    /// Where the place is no multiple of eight the compiler would read byte by byte.
+    #[inline(always)]
+    fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
+        let word: u64;
+        // SAFETY: the caller has seen that they are there. The verifier knows only that the place is below N, and lets it
+        // be where sixteen bytes more follow in the same structure.
+        unsafe {
+            let place = (&raw const *bytes).cast::<u8>().add(at);
+            core::arch::asm!("{word} = *(u64 *)({place} + 0)", word = out(reg) word, place = in(reg) place);
+        }
+        word
+    }
 }

@@ -16,6 +16,8 @@ mod events;
 #[cfg(target_arch = "bpf")]
 mod guard;
 #[cfg(target_arch = "bpf")]
+mod hands;
+#[cfg(target_arch = "bpf")]
 mod messages;
 #[cfg(target_arch = "bpf")]
 mod packet;

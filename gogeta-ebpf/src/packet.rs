@@ -1,20 +1,18 @@
 //! A TCP packet at a device's door: what is read of it, and how it is changed.
 
+mod change;
 mod sound;
+mod write;
 
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_F_PSEUDO_HDR},
-    helpers::generated::{
-        bpf_csum_diff, bpf_l4_csum_replace, bpf_loop, bpf_skb_change_tail, bpf_skb_load_bytes,
-        bpf_skb_store_bytes,
-    },
+    bindings::__sk_buff,
+    helpers::generated::{bpf_loop, bpf_skb_load_bytes},
 };
 use gogeta_common::wire::{
-    Numbers,
     drive::On,
-    options::{NOP, OPTIONS_MAX, Options},
-    pair::{End, Hop, MAPPED, Tuple, fold},
-    segment::{FIN, PSH, RST, Segment},
+    options::{OPTIONS_MAX, Options},
+    pair::{MAPPED, Tuple},
+    segment::Segment,
 };
 
 /// Where the TCP header is in [`Headers`]: behind Ethernet's, with two bytes before it, and the longest IP header that is
@@ -363,293 +361,12 @@ impl Packet {
         u16::from_be(self.old.word(TCP + 14))
     }
 
-    /// Goes as it came, until it is changed.
-    #[inline(always)]
-    pub(crate) fn begin(&mut self) {
-        self.new.bytes = self.old.bytes;
-        self.link = 0;
-    }
-
-    /// It goes by that Ethernet header.
-    #[inline(always)]
-    pub(crate) fn set_link(&mut self, hop: &Hop) {
-        self.link = ETHERNET;
-        if self.is_v6 == 0 {
-            self.set_link_v4(hop);
-        } else {
-            self.set_link_v6(hop);
-        }
-    }
-
-    #[inline(never)]
-    fn set_link_v4(&mut self, hop: &Hop) {
-        for word in 0..7 {
-            self.new.set_word(IPV4_AT - 14 + 2 * word, hop.header[word]);
-        }
-    }
-
-    #[inline(never)]
-    fn set_link_v6(&mut self, hop: &Hop) {
-        for word in 0..7 {
-            self.new.set_word(IPV6_AT - 14 + 2 * word, hop.header[word]);
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn set_numbers(&mut self, numbers: Numbers) {
-        self.new.set_long(TCP + 4, numbers.seq.to_be());
-        self.new.set_long(TCP + 8, numbers.ack.to_be());
-    }
-
-    #[inline(never)]
-    pub(crate) fn set_times(&mut self, time: u32, echo: u32) {
-        let at = self.found().times();
-        self.new.set_number(at, time);
-        self.new.set_number(at + 4, echo);
-    }
-
-    #[inline(always)]
-    pub(crate) fn set_window(&mut self, window: u16) {
-        self.new.set_word(TCP + 14, window.to_be());
-    }
-
-    #[inline(always)]
-    pub(crate) fn clear_flags(&mut self, flags: u8) {
-        self.new.set_byte(TCP + 13, self.old.byte(TCP + 13) & !flags);
-    }
-
-    /// Makes a reset of what ends a connection.
-    #[inline(always)]
-    pub(crate) fn reset(&mut self) {
-        self.new.set_byte(TCP + 13, self.old.byte(TCP + 13) & !(FIN | PSH) | RST);
-    }
-
-    /// Moves what its sender acknowledges beyond the first gap.
-    #[inline(never)]
-    pub(crate) fn move_sack(&mut self, by: u32) {
-        let (first, blocks) = (self.found().sack(), self.found().blocks());
-        for block in 0..4_u8 {
-            if first == 0 || block >= blocks {
-                break;
-            }
-            let at = first + 8 * block;
-            self.new.set_number(at, self.old.number(at).wrapping_sub(by));
-            self.new.set_number(at + 4, self.old.number(at + 4).wrapping_sub(by));
-        }
-    }
-
-    /// Says nothing of that: the other end's numbers are not made by adding something.
-    #[inline(never)]
-    pub(crate) fn drop_sack(&mut self) {
-        let (first, blocks) = (self.found().sack(), self.found().blocks());
-        if first == 0 {
-            return;
-        }
-        // Behind the first of 40 bytes there are two and at least eight more.
-        let from = OPTIONS + (first.wrapping_sub(2) as usize & 31);
-        self.new.set_byte(from, NOP);
-        self.new.set_byte(from + 1, NOP);
-        // One after the other: to the verifier, an index that grows is another one each time.
-        if blocks > 0 {
-            self.clear(from + 2);
-        }
-        if blocks > 1 {
-            self.clear(from + 10);
-        }
-        if blocks > 2 {
-            self.clear(from + 18);
-        }
-        if blocks > 3 {
-            self.clear(from + 26);
-        }
-    }
-
-    /// Puts eight bytes there that say nothing.
-    #[inline(always)]
-    fn clear(&mut self, at: usize) {
-        self.new.set_byte(at, NOP);
-        self.new.set_byte(at + 1, NOP);
-        self.new.set_byte(at + 2, NOP);
-        self.new.set_byte(at + 3, NOP);
-        self.new.set_byte(at + 4, NOP);
-        self.new.set_byte(at + 5, NOP);
-        self.new.set_byte(at + 6, NOP);
-        self.new.set_byte(at + 7, NOP);
-    }
-
-    /// It goes from gogeta's end of that connection to the other, one hop further, and `more` bytes are added to it;
-    /// false where it has come too far.
-    #[inline(never)]
-    pub(crate) fn address(&mut self, end: &End, more: u32) -> bool {
-        let Tuple { near, far, near_port, far_port } = &end.tuple;
-        if self.is_v6 == 0 {
-            self.address_v4(near, far)
-        } else {
-            self.address_v6(near, far)
-        }
-        let new = &mut self.new;
-        new.set_word(TCP, *near_port);
-        new.set_word(TCP + 2, *far_port);
-        if more > 0 {
-            self.set_total(self.header + self.segment.len + more);
-        }
-        self.hop()
-    }
-
-    #[inline(never)]
-    fn address_v4(&mut self, near: &[u32; 4], far: &[u32; 4]) {
-        self.new.set_long(IPV4_AT + 12, near[3]);
-        self.new.set_long(IPV4_AT + 16, far[3]);
-    }
-
-    #[inline(never)]
-    fn address_v6(&mut self, near: &[u32; 4], far: &[u32; 4]) {
-        for word in 0..4 {
-            self.new.set_long(IPV6_AT + 8 + 4 * word, near[word]);
-            self.new.set_long(IPV6_AT + 24 + 4 * word, far[word]);
-        }
-    }
-
-    /// Writes what has changed for gogeta's own socket, or from it: the TCP header.
-    #[inline(never)]
-    pub(crate) fn renumber(&mut self, skb: *mut __sk_buff) -> bool {
-        let count = (self.header.wrapping_sub(1) & 63) + 1;
-        let changed = self.tcp_changed(0);
-        // SAFETY: so many bytes are there: the room is as large as the mask.
-        unsafe {
-            let new = (&raw mut self.new.bytes).cast::<u8>().add(TCP);
-            bpf_skb_store_bytes(skb, self.l4, new.cast(), count, 0) == 0
-                && bpf_l4_csum_replace(skb, self.l4 + 16, 0, changed, 0) == 0
-        }
-    }
-
     /// Where the IP header is in [`Headers`], and how long it is; the same of its addresses. Of these, too, the verifier
     /// had better know nothing.
     #[inline(always)]
     fn place(&self) -> Place {
         // SAFETY: it is there.
         unsafe { (&raw const self.ip).read_volatile() }
-    }
-
-    /// Says how long the packet is with a TCP segment of so many bytes.
-    #[inline(never)]
-    fn set_total(&mut self, segment: u32) {
-        let place = self.place();
-        let total = (segment + u32::from(place.own)) as u16;
-        self.new.set_word((place.total & 62) as usize, total.to_be());
-    }
-
-    /// It goes one hop further; false where it has come too far.
-    #[inline(never)]
-    fn hop(&mut self) -> bool {
-        let at = (self.place().hops & 63) as usize;
-        let hops = self.old.byte(at);
-        self.new.set_byte(at, hops.wrapping_sub(1));
-        hops > 1
-    }
-
-    /// Writes both headers: `more` is what was added to the segment, in bytes and to its checksum's sum.
-    #[inline(never)]
-    pub(crate) fn write(&mut self, skb: *mut __sk_buff, more: u32, sum: u32) -> bool {
-        let was = self.header + self.segment.len;
-        let lengths = if more == 0 {
-            0
-        } else {
-            let is = u32::from(((was + more) as u16).to_be());
-            fold(is + u32::from(!(was as u16).to_be()))
-        };
-        let changed = self.tcp_changed(sum);
-        let pseudo = self.addresses_changed(lengths);
-        let check = self.l4 + 16;
-        // SAFETY: helpers that are given numbers alone.
-        self.write_both(skb, 0)
-            && unsafe {
-                bpf_l4_csum_replace(skb, check, 0, changed, 0) == 0
-                    && bpf_l4_csum_replace(skb, check, 0, pseudo.into(), u64::from(BPF_F_PSEUDO_HDR)) == 0
-            }
-    }
-
-    /// How the sum over the TCP header has changed, and `more` besides.
-    #[inline(never)]
-    fn tcp_changed(&mut self, more: u32) -> u64 {
-        let size = ((self.header.wrapping_sub(1) & 63) + 1) & 60;
-        // SAFETY: so many bytes are there.
-        unsafe {
-            let old = (&raw mut self.old.bytes).cast::<u8>().add(TCP);
-            let new = (&raw mut self.new.bytes).cast::<u8>().add(TCP);
-            bpf_csum_diff(old.cast(), size, new.cast(), size, more).cast_unsigned() & 0xffff_ffff
-        }
-    }
-
-    /// How the sum over the addresses has changed, and `lengths` besides.
-    #[inline(never)]
-    fn addresses_changed(&mut self, lengths: u32) -> u32 {
-        let place = self.place();
-        let (at, size) = ((place.pair & 63) as usize, u32::from(place.pair_length & 63));
-        // SAFETY: so many bytes are there.
-        unsafe {
-            let old = (&raw mut self.old.bytes).cast::<u8>().add(at);
-            let new = (&raw mut self.new.bytes).cast::<u8>().add(at);
-            bpf_csum_diff(old.cast(), size, new.cast(), size, lengths) as u32
-        }
-    }
-
-    /// Writes both headers, of which one is right behind the other, and Ethernet's, where there is one.
-    #[inline(never)]
-    fn write_both(&mut self, skb: *mut __sk_buff, flags: u64) -> bool {
-        if self.is_v6 == 0 {
-            self.check_ip();
-        }
-        let place = self.place();
-        let count = ((self.link + u32::from(place.length) + self.header).wrapping_sub(1) & 127) + 1;
-        let at = (u32::from(place.ip).wrapping_sub(self.link) & 63) as usize;
-        // SAFETY: so many bytes are there: what the mask lets be more is of this structure, too.
-        unsafe {
-            let new = (&raw mut self.new.bytes).cast::<u8>().add(at);
-            bpf_skb_store_bytes(skb, self.l3.wrapping_sub(self.link), new.cast(), count, flags) == 0
-        }
-    }
-
-    /// Mends the checksum of IPv4's header (RFC 1624, 3). IPv6 has none.
-    #[inline(never)]
-    fn check_ip(&mut self) {
-        // SAFETY: so many bytes are there.
-        let changed = unsafe {
-            let old = (&raw mut self.old.bytes).cast::<u8>().add(IPV4_AT);
-            let new = (&raw mut self.new.bytes).cast::<u8>().add(IPV4_AT);
-            bpf_csum_diff(old.cast(), 20, new.cast(), 20, 0) as u32
-        };
-        let sum = u32::from(!self.old.word(IPV4_AT + 10)) + fold(fold(changed));
-        self.new.set_word(IPV4_AT + 10, !(fold(sum) as u16));
-    }
-
-    /// Makes an acknowledgement of it, without its payload, for gogeta's own socket.
-    #[inline(never)]
-    pub(crate) fn trim(&mut self, skb: *mut __sk_buff) -> bool {
-        let header = self.header;
-        self.set_total(header);
-        // The whole sum anew: what it was over is gone.
-        self.new.set_word(TCP + 16, 0);
-        let sum = self.sum_alone();
-        self.new.set_word(TCP + 16, !(sum as u16));
-        // SAFETY: a helper that is given numbers alone.
-        unsafe { bpf_skb_change_tail(skb, self.l4 + header, 0) == 0 && self.write_both(skb, RECOMPUTE) }
-    }
-
-    /// The sum over the TCP header, and what counts besides, without a payload.
-    #[inline(never)]
-    fn sum_alone(&mut self) -> u32 {
-        let place = self.place();
-        let (at, size) = ((place.pair & 63) as usize, u32::from(place.pair_length & 63));
-        let count = ((self.header.wrapping_sub(1) & 63) + 1) & 60;
-        let rest = u32::from((self.header as u16).to_be()) + u32::from(u16::from(PROTOCOL).to_be());
-        // SAFETY: so many bytes are there.
-        unsafe {
-            let new = (&raw mut self.new.bytes).cast::<u8>();
-            let sum = bpf_csum_diff(core::ptr::null_mut(), 0, new.add(at).cast(), size, rest);
-            let sum = bpf_csum_diff(core::ptr::null_mut(), 0, new.add(TCP).cast(), count, sum as u32);
-            fold(fold(sum as u32))
-        }
     }
 }
 
@@ -659,8 +376,6 @@ fn six(headers: &Headers, at: usize) -> [u32; 4] {
     let at = IPV6_AT + at;
     [headers.long(at), headers.long(at + 4), headers.long(at + 8), headers.long(at + 12)]
 }
-
-const RECOMPUTE: u64 = aya_ebpf::bindings::BPF_F_RECOMPUTE_CSUM as u64;
 
 unsafe extern "C" fn look(_: u32, packet: *const *mut Packet) -> i64 {
     // SAFETY: `look` passes it, and it outlives the loop.

@@ -9,7 +9,7 @@ use aya_ebpf::{
         bpf_ktime_get_ns,
         generated::{
             bpf_clone_redirect, bpf_redirect, bpf_redirect_neigh, bpf_sk_lookup_tcp, bpf_sk_release,
-            bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes, bpf_tcp_sock,
+            bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
         },
     },
     macros::{classifier, map},
@@ -17,12 +17,11 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use gogeta_common::{
-    guard::Framing,
-    pair::{Flow, Pair, Phase, Word},
+    pair::{Flow, Pair, Phase},
     wire::{
         BLOCK_MAX, Numbers, Place, Side,
-        drive::{self, Hands, On, Outcome},
-        pair::{End, Tuple, Way, grown, window},
+        drive::{self, On, Outcome},
+        pair::{Tuple, Way, grown, window},
         segment::{FIN, PSH, RST, SYN, Segment, URG},
     },
 };
@@ -66,7 +65,7 @@ fn done() -> u32 {
 }
 
 /// States of sockets (`linux/bpf.h`).
-const ESTABLISHED: u32 = 1;
+pub(crate) const ESTABLISHED: u32 = 1;
 const LISTEN: u32 = 10;
 
 #[classifier]
@@ -123,7 +122,7 @@ fn is_over(way: &Way) -> bool {
 
 /// Nanoseconds, and the milliseconds that timestamps are made of.
 #[inline(always)]
-fn now() -> (u64, u32) {
+pub(crate) fn now() -> (u64, u32) {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     (now, (now / 1_000_000) as u32)
@@ -353,7 +352,7 @@ fn learn(skb: *mut __sk_buff) -> i32 {
 
 /// A packet of a pair, and the pair.
 pub(crate) struct Kernel<'a> {
-    skb: *mut __sk_buff,
+    pub(crate) skb: *mut __sk_buff,
     pub(crate) packet: &'a mut Packet,
     pub(crate) pair: &'a mut Pair,
 }
@@ -518,135 +517,5 @@ impl Kernel<'_> {
                 bpf_redirect_neigh(device, core::ptr::null_mut(), 0, 0) as i32
             }
         }
-    }
-}
-
-impl Hands for Kernel<'_> {
-    #[inline(always)]
-    fn word(&self) -> Word {
-        events::load(self.pair)
-    }
-
-    #[inline(always)]
-    fn swap(&mut self, old: Word, new: Word) -> bool {
-        events::swap(self.pair, old, new)
-    }
-
-    #[inline(always)]
-    fn claim(&mut self) -> bool {
-        events::claim(self.pair)
-    }
-
-    #[inline(always)]
-    fn let_go(&mut self) {
-        events::let_go(self.pair);
-    }
-
-    #[inline(always)]
-    fn pass(&mut self) -> Word {
-        events::pass(self.pair)
-    }
-
-    #[inline(always)]
-    fn window(&self) -> u32 {
-        let scale = self.pair.wire.ends[self.packet.side()].scales[0];
-        u32::from(self.packet.window()) << (scale & 15)
-    }
-
-    #[inline(always)]
-    fn places(&mut self, is_upstream: bool) -> Option<(Place, Place)> {
-        let wire = &mut self.pair.wire;
-        if wire.ends[0].devices[0] == 0 || wire.ends[1].devices[0] == 0 || wire.ends[1].devices[1] == 0 {
-            // Whether packets to the upstream look like this to it is not known yet.
-            messages::not_begun(events::slot(self.pair), 2, 0);
-            return None;
-        }
-        let Some((client, behind)) = place(self.skb, &mut wire.ends[0]) else {
-            messages::not_begun(events::slot(self.pair), 0, 0);
-            return None;
-        };
-        let Some((upstream, behind_too)) = place(self.skb, &mut wire.ends[1]) else {
-            messages::not_begun(events::slot(self.pair), 1, 0);
-            return None;
-        };
-        let (own, other) = if is_upstream { (behind_too, behind) } else { (behind, behind_too) };
-        if other != 0 {
-            messages::not_begun(events::slot(self.pair), u64::from(!is_upstream), other.into());
-            return None;
-        }
-        self.pair.behind = own;
-        Some((client, upstream))
-    }
-
-    #[inline(always)]
-    fn judge(&mut self, segment: &Segment) -> bool {
-        let skb = self.skb;
-        // SAFETY: the context is the kernel's own.
-        let is_one = unsafe { (*skb).gso_segs } <= 1;
-        let fits = segment.len + self.pair.wire.block_len <= self.pair.wire.ends[1].mss;
-        if !is_one || !fits || segment.has(URG) || self.pair.requests >= self.pair.allowance {
-            messages::due(events::slot(self.pair), self.pair.requests);
-            return false;
-        }
-        match guard::judge(skb, self.packet.payload(), self.pair, segment.len) {
-            Some(method) => {
-                self.pair.carried.method = method as u32;
-                true
-            }
-            None => false,
-        }
-    }
-
-    #[inline(always)]
-    fn frame(&mut self, segment: &Segment) -> Option<Framing> {
-        guard::frame(self.skb, self.packet.payload(), self.pair, segment.len)
-    }
-
-    #[inline(always)]
-    fn back(&mut self, _: Phase) {
-        let (_, now) = now();
-        let [client, upstream] = &mut self.pair.wire.clocks;
-        client.end(now);
-        upstream.end(now);
-        events::wake(self.pair);
-    }
-
-    #[inline(always)]
-    fn answered(&mut self) {
-        self.pair.last = now().0;
-        events::carried(self.pair);
-    }
-
-    #[inline(always)]
-    fn ended(&mut self) {
-        events::wake(self.pair);
-    }
-}
-
-/// Where gogeta's socket at that end is, and how many bytes it sent that it does not know to have arrived; none where
-/// it has something that userspace has not read, or something to send.
-#[inline(always)]
-fn place(skb: *mut __sk_buff, end: &mut End) -> Option<(Place, u32)> {
-    let size = (end.lookup_len.wrapping_sub(1) & 63) + 1;
-    // SAFETY: so many bytes are there, of this network namespace; what is found is released.
-    unsafe {
-        let tuple = (&raw mut end.lookup).cast::<bpf_sock_tuple>();
-        let socket: *mut bpf_sock = bpf_sk_lookup_tcp(skb.cast(), tuple, size, u64::MAX, 0);
-        if socket.is_null() {
-            return None;
-        }
-        let tcp = bpf_tcp_sock(socket);
-        let place = if tcp.is_null() {
-            None
-        } else {
-            let behind = (*tcp).snd_nxt.wrapping_sub((*tcp).snd_una);
-            let is_all =
-                (*tcp).bytes_received == end.received && (*tcp).bytes_acked + u64::from(behind) == end.acked;
-            let place = Place { received: (*tcp).rcv_nxt, sent: (*tcp).snd_nxt };
-            // Whose other end has closed takes no request.
-            if is_all && (*socket).state == ESTABLISHED { Some((place, behind)) } else { None }
-        };
-        bpf_sk_release(socket.cast());
-        place
     }
 }

@@ -17,7 +17,7 @@ mod table;
 
 pub use request::{REQUEST_NEXT, RequestScan};
 pub use response::{RESPONSE_NEXT, ResponseScan};
-pub use table::{CLASS, CLASSES, Next, STATES};
+pub use table::{CLASS, CLASSES, Next, Plainly, Reader, STATES};
 
 /// Longest head that is judged, in bytes.
 pub const HEAD_MAX: usize = 2048;
@@ -52,7 +52,7 @@ pub fn request(head: &[u8], host: &[u8]) -> Option<Method> {
     bytes.get_mut(..head.len())?.copy_from_slice(head);
     padded.get_mut(..host.len())?.copy_from_slice(host);
     let (mut scan, len) = (RequestScan::new(), head.len() as u32);
-    while scan.run(&bytes, &len, &padded, host.len() as u32) {}
+    while scan.run::<Plainly, _>(&bytes, &len, &padded, host.len() as u32) {}
     scan.accepted()
 }
 
@@ -63,6 +63,6 @@ pub fn response(start: &[u8], to: Method) -> Option<Framing> {
     let start = &start[..start.len().min(bytes.len())];
     bytes[..start.len()].copy_from_slice(start);
     let (mut scan, len) = (ResponseScan::new(), start.len() as u32);
-    while scan.run(&bytes, &len) {}
+    while scan.run::<Plainly, _>(&bytes, &len) {}
     scan.framing(to)
 }

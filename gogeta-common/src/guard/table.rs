@@ -51,23 +51,40 @@ pub(super) fn next(table: &Next, state: u8, byte: u8) -> u8 {
 /// Takes up to 32 bytes of a value that are plain, from `place` on, and says by that how far it came. A few steps, each
 /// of many bytes: the verifier follows whoever has no `CAP_PERFMON` also where no step leads.
 #[inline(always)]
-pub(super) fn skip<const N: usize>(bytes: &[u8; N], place: &mut u16, end: &u32) {
-    let (mut at, end) = (u32::from(unknown(place)), unknown(end));
-    if at + STRIDE <= end && are_plain(bytes, at) {
+pub(super) fn skip<R: Reader, const N: usize>(bytes: &[u8; N], place: &mut u16, end: &u32) {
+    let (mut at, end) = (u32::from(R::unknown(place)), R::unknown(end));
+    if at + STRIDE <= end && are_plain::<R, N>(bytes, at) {
         at += STRIDE;
-        if at + STRIDE <= end && are_plain(bytes, at) {
+        if at + STRIDE <= end && are_plain::<R, N>(bytes, at) {
             at += STRIDE;
         }
     }
     *place = at as u16;
 }
 
-/// Reads what the verifier had better know nothing of: a number that it knows on one way here and not on another is no
-/// place in an array to whoever has no `CAP_PERFMON`.
-#[inline(always)]
-pub(super) fn unknown<T: Copy>(of: &T) -> T {
-    // SAFETY: it is there.
-    unsafe { (&raw const *of).read_volatile() }
+/// How memory is read. The kernel's programs have a way of their own.
+pub trait Reader {
+    /// What is there, of which the verifier had better know nothing: a number that it knows on one way here and not on
+    /// another is no place in an array to whoever has no `CAP_PERFMON`.
+    fn unknown<T: Copy>(of: &T) -> T;
+
+    /// The eight bytes from that place on, wherever it is; all of them are there.
+    fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u64;
+}
+
+/// As everybody does.
+#[derive(Debug)]
+pub struct Plainly;
+
+impl Reader for Plainly {
+    fn unknown<T: Copy>(of: &T) -> T {
+        *of
+    }
+
+    fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
+        let word = bytes.get(at..at + 8).and_then(|word| word.try_into().ok()).unwrap_or([0; 8]);
+        u64::from_ne_bytes(word)
+    }
 }
 
 /// Bytes of a field's value that are looked at together.
@@ -75,9 +92,9 @@ const STRIDE: u32 = 16;
 
 /// Whether so many bytes from there on are all visible or spaces: within a value nothing comes of them.
 #[inline(always)]
-fn are_plain<const N: usize>(bytes: &[u8; N], at: u32) -> bool {
+fn are_plain<R: Reader, const N: usize>(bytes: &[u8; N], at: u32) -> bool {
     let at = at as usize & (N - 1);
-    let odd = odd(word_at(bytes, at)) | odd(word_at(bytes, at + 8));
+    let odd = odd(R::word(bytes, at)) | odd(R::word(bytes, at + 8));
     odd & (ALL * 0x80) == 0
 }
 
@@ -90,26 +107,6 @@ fn odd(word: u64) -> u64 {
 
 /// A one in each byte.
 const ALL: u64 = 0x0101_0101_0101_0101;
-
-/// Eight bytes, wherever they are: of an address that is no multiple of eight the compiler would read them one by one.
-#[cfg(target_arch = "bpf")]
-#[inline(always)]
-fn word_at<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
-    let word: u64;
-    // SAFETY: the caller has seen that they are there. The verifier knows only that the place is below N, and lets it be
-    // where sixteen bytes more follow in the same structure.
-    unsafe {
-        let place = (&raw const *bytes).cast::<u8>().add(at);
-        core::arch::asm!("{word} = *(u64 *)({place} + 0)", word = out(reg) word, place = in(reg) place);
-    }
-    word
-}
-
-#[cfg(not(target_arch = "bpf"))]
-fn word_at<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
-    let word = bytes.get(at..at + 8).and_then(|word| word.try_into().ok()).unwrap_or([0; 8]);
-    u64::from_ne_bytes(word)
-}
 
 /// Bytes that no rule tells apart get one class.
 const fn classes() -> [u8; 256] {

@@ -4,7 +4,7 @@ use super::fields::{self, CONNECTION_NAMED, DONE, FIELD, KNOWN};
 use super::grammar::{
     FIELDS_MAX, PICTURES, REFUSED_IN_REQUESTS, REFUSED_PREFIXES_IN_REQUESTS, ROBOTS, Set, VERSION,
 };
-use super::table::{self, Builder, Next, REFUSED, repeat};
+use super::table::{self, Builder, Next, REFUSED, Reader, repeat};
 use super::{HOST_MAX, Method};
 
 /// Behind `GET `.
@@ -102,7 +102,7 @@ impl RequestScan {
     /// over, `end` where they end. `host` is what the pair was routed by, lower case, `host_len` of its bytes count.
     /// False: there are no more, or what was taken last is refused.
     #[inline(always)]
-    pub fn run<const N: usize>(
+    pub fn run<R: Reader, const N: usize>(
         &mut self,
         bytes: &[u8; N],
         end: &u32,
@@ -110,10 +110,10 @@ impl RequestScan {
         host_len: u32,
     ) -> bool {
         if self.state == VALUE {
-            table::skip(bytes, &mut self.taken, end);
+            table::skip::<R, N>(bytes, &mut self.taken, end);
         }
-        let (mut state, mut at) = (table::unknown(&self.state), u32::from(table::unknown(&self.taken)));
-        let end = table::unknown(end);
+        let (mut state, mut at) = (R::unknown(&self.state), u32::from(R::unknown(&self.taken)));
+        let end = R::unknown(end);
         let mut passes = true;
         'run: {
             repeat!({

@@ -7,7 +7,7 @@ use std::string::String;
 use std::{format, vec::Vec};
 
 use super::super::grammar::{FIELDS_MAX, REFUSED_IN_REQUESTS, REFUSED_PREFIXES_IN_REQUESTS};
-use super::super::{HEAD_MAX, HOST_MAX, Method, request};
+use super::super::{HEAD_MAX, HOST_MAX, Method, Plainly, request};
 use super::RequestScan;
 
 const HOST: &str = "a.test";
@@ -232,7 +232,7 @@ fn a_host_is_not_longer_than_the_longest() {
     let head = head(&longer);
     let mut bytes = [0; HEAD_MAX];
     bytes[..head.len()].copy_from_slice(head.as_bytes());
-    while scan.run(&bytes, &(head.len() as u32), &[b'a'; HOST_MAX], HOST_MAX as u32 + 1) {}
+    while scan.run::<Plainly, _>(&bytes, &(head.len() as u32), &[b'a'; HOST_MAX], HOST_MAX as u32 + 1) {}
     assert!(scan.accepted().is_none());
 }
 

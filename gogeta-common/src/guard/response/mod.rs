@@ -4,7 +4,7 @@ use super::fields::{self, CONNECTION_NAMED, DONE, FIELD, KNOWN};
 use super::grammar::{
     FIELDS_MAX, LENGTH_DIGITS, REFUSED_IN_RESPONSES, REFUSED_PREFIXES_IN_RESPONSES, Set, VERSION,
 };
-use super::table::{self, Builder, Next, REFUSED, repeat};
+use super::table::{self, Builder, Next, REFUSED, Reader, repeat};
 use super::{Framing, HEAD_MAX, Method};
 
 /// Behind the digits of the status, one after the other.
@@ -81,12 +81,12 @@ impl ResponseScan {
     /// over, `end` where they end. False: stop, there are no more, they are refused, or the head is over. A byte that
     /// is given to it after that is refused, and with it the head.
     #[inline(always)]
-    pub fn run<const N: usize>(&mut self, bytes: &[u8; N], end: &u32) -> bool {
+    pub fn run<R: Reader, const N: usize>(&mut self, bytes: &[u8; N], end: &u32) -> bool {
         if self.state == VALUE {
-            table::skip(bytes, &mut self.head, end);
+            table::skip::<R, N>(bytes, &mut self.head, end);
         }
-        let (mut state, mut at) = (table::unknown(&self.state), u32::from(table::unknown(&self.head)));
-        let end = table::unknown(end);
+        let (mut state, mut at) = (R::unknown(&self.state), u32::from(R::unknown(&self.head)));
+        let end = R::unknown(end);
         let mut goes_on = true;
         'run: {
             repeat!({

@@ -7,7 +7,7 @@ use std::format;
 use std::string::String;
 
 use super::super::grammar::{FIELDS_MAX, REFUSED_IN_RESPONSES, REFUSED_PREFIXES_IN_RESPONSES};
-use super::super::{Framing, HEAD_MAX, Method, response};
+use super::super::{Framing, HEAD_MAX, Method, Plainly, response};
 use super::ResponseScan;
 
 /// Status and body of a response to a GET.
@@ -256,9 +256,9 @@ fn a_scan_stops_behind_the_head() {
     }
     let framing = Framing { status: 200, head: head.len() as u32, body: 5 };
     let mut scan = ResponseScan::new();
-    while scan.run(&bytes, &64) {}
+    while scan.run::<Plainly, _>(&bytes, &64) {}
     assert_eq!(scan.framing(Method::Get), Some(framing));
-    assert!(!scan.run(&bytes, &64));
+    assert!(!scan.run::<Plainly, _>(&bytes, &64));
     assert_eq!(scan.framing(Method::Get), None, "whoever goes on has lost count");
 }
 
