@@ -15,6 +15,7 @@ use crate::clock::unix_seconds;
 use crate::config::{Config, ConfigError, ControlPlane, Source};
 use crate::control::Controller;
 use crate::feedback::{self, Inbox};
+use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::pages::{Pages, PagesError};
 use crate::privilege;
@@ -179,13 +180,19 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     if profile_at_start {
         profiler.start();
     }
+    let over = watch::Sender::new(false);
     if let Some(listener) = bound.admin {
-        runtime.spawn(serve_admin(listener, shared.clone()));
+        let parts = admin::Parts {
+            shared: shared.clone(),
+            addresses: bound.addresses.clone(),
+            over: over.subscribe(),
+        };
+        runtime.spawn(serve_admin(listener, parts));
     }
     if let Some(templates) = templates {
         runtime.spawn(follow_templates(templates, shared.clone()));
     }
-    let running = Running { shared: shared.clone(), log, profiler, reread, workers, keeper, ending };
+    let running = Running { shared: shared.clone(), log, profiler, reread, workers, keeper, ending, over };
     runtime.block_on(running.until_the_end(store, signals));
     if let (Some(writer), Some(log)) = (writer, &shared.access_log) {
         writer.finish(log);
@@ -304,6 +311,7 @@ fn share(
         pages: ArcSwap::from_pointee(pages),
         feedback,
         metrics,
+        journal: Journal::default(),
         access_log,
         tls: transport::tls_config()
             .map_err(|error| StartError::System(format!("cannot set TLS up: {error}")))?,
@@ -364,6 +372,8 @@ struct Running {
     keeper: Option<Keeper>,
     /// The store is told by it that the end is near.
     ending: Arc<Notify>,
+    /// Those who watch live go when this turns true.
+    over: watch::Sender<bool>,
 }
 
 impl Running {
@@ -444,6 +454,7 @@ impl Running {
             () = signals.end() => tracing::warn!("stopping at once"),
         }
         self.profiler.stop();
+        self.over.send_replace(true);
         // The workers are gone, so what they had to say is in the queue; the store gets a moment to write it.
         self.ending.notify_one();
         tokio::time::sleep(FLUSH).await;
@@ -530,8 +541,8 @@ async fn listen_to_kernel(engine: Arc<Engine>, events: Events, changed: watch::R
     }
 }
 
-async fn serve_admin(listener: TcpListener, shared: Arc<Shared>) {
-    if let Err(error) = admin::serve(listener, shared).await {
+async fn serve_admin(listener: TcpListener, parts: admin::Parts) {
+    if let Err(error) = admin::serve(listener, parts).await {
         tracing::error!(%error, "the admin listener has failed");
     }
 }

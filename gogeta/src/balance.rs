@@ -69,8 +69,10 @@ pub fn pick_state(service: &Service) -> State {
 
 /// The best that can be said of a service none of whose instances takes requests.
 fn best(service: &Service) -> (State, Option<&Arc<Instance>>) {
-    // A started instance without a location, or with no weight, cannot be said to be up.
+    // A started instance without a location, or with no weight, cannot be said to be up; one that is drained is kept
+    // from requests on purpose, as a stopped one is.
     let shown = |instance: &Instance| match instance.state {
+        State::Started if instance.drained => State::Stopped,
         State::Started => State::Error,
         state => state,
     };
@@ -86,7 +88,9 @@ pub fn ring(instances: &[Arc<Instance>]) -> Box<[u16]> {
     let mut candidates: Vec<Candidate> = instances
         .iter()
         .enumerate()
-        .filter(|(_, instance)| instance.state == State::Started && instance.upstream.is_some())
+        .filter(|(_, instance)| {
+            instance.state == State::Started && instance.upstream.is_some() && !instance.drained
+        })
         .filter_map(|(at, instance)| {
             let weight = i64::from(instance.weight());
             (weight > 0).then_some(Candidate { at: u16::try_from(at).ok()?, weight, current: 0 })
@@ -138,6 +142,7 @@ mod tests {
             status: Status::default(),
             state,
             config: InstanceConfig { weight: Some(weight), ..InstanceConfig::default() },
+            drained: false,
             activity: Arc::default(),
         })
     }

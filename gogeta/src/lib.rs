@@ -24,6 +24,7 @@ pub mod control;
 pub mod demo;
 pub mod feedback;
 pub mod inherited;
+pub mod journal;
 pub mod metrics;
 pub mod pages;
 pub mod privilege;

@@ -3,13 +3,15 @@
 //! Somebody else (systemd units, a container manager) writes `current`, `expected` and `alive`; gogeta reads
 //! them and decides whether the instance gets requests or which page is shown in its place.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The computed state of an instance.
 ///
 /// The order is that of usefulness to a visitor: of several instances that cannot answer, the page shown is
 /// that of the greatest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[schema(as = InstanceState)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// The keys contradict each other, or one is missing.

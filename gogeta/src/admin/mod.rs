@@ -1,28 +1,57 @@
-//! The admin listener: health, metrics, and what is routed where.
+//! The admin listener: health, metrics, the API of the operators' view, and its page.
 
+pub mod api;
+mod census;
+mod live;
+mod overview;
+pub mod ready;
 pub mod routes;
+mod sampler;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::registry::Registry;
-use serde_json::json;
+use tokio::sync::watch;
 
-use crate::metrics::{Live, Metrics};
+use self::api::fault::Fault;
+use self::live::Live;
+use self::overview::Overview;
+use self::sampler::Sampler;
+use crate::app::Addresses;
+use crate::metrics::Live as Looked;
 use crate::proxy::worker::Shared;
 use crate::splice::metrics::Collected;
 
+/// What the admin listener is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// What it shows.
+    pub shared: Arc<Shared>,
+    /// Where gogeta listens.
+    pub addresses: Addresses,
+    /// Whether gogeta has ended, and those who listen have to go.
+    pub over: watch::Receiver<bool>,
+}
+
 /// What the handlers see.
-#[derive(Debug, Clone)]
-struct Admin {
+type Admin = Arc<Desk>;
+
+/// All that is behind the API.
+#[derive(Debug)]
+struct Desk {
     shared: Arc<Shared>,
-    registry: Arc<Registry>,
+    registry: Registry,
+    addresses: Addresses,
+    overview: Overview,
+    sampler: Sampler,
+    live: Live,
+    over: watch::Receiver<bool>,
 }
 
 /// Serves the admin listener for as long as the runtime lives.
@@ -30,75 +59,61 @@ struct Admin {
 /// # Errors
 ///
 /// Where the listener cannot be used.
-pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) -> io::Result<()> {
+pub async fn serve(listener: std::net::TcpListener, parts: Parts) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let Parts { shared, addresses, over } = parts;
+    let desk = Desk {
+        registry: registry(&shared),
+        shared,
+        addresses,
+        overview: Overview::new(),
+        sampler: Sampler::default(),
+        live: Live::new(),
+        over,
+    };
+    let admin = Arc::new(desk);
+    tokio::spawn(live::pulse(admin.clone()));
+    axum::serve(listener, router(admin)).await
+}
+
+fn registry(shared: &Arc<Shared>) -> Registry {
     let (open, resting) = (shared.clone(), shared.clone());
-    let live = Live {
+    let looked = Looked {
         open: Box::new(move || open.guests.count()),
         resting: Box::new(move || routes::resting(&resting.routes.load())),
     };
-    let mut registry = shared.metrics.registry(live);
+    let mut registry = shared.metrics.registry(looked);
     if let Some(splice) = &shared.splice {
         registry.register_collector(Box::new(Collected(splice.engine.clone())));
     }
-    let registry = Arc::new(registry);
-    axum::serve(listener, router(Admin { shared, registry })).await
+    registry
 }
 
 fn router(admin: Admin) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(ready::get))
         .route("/metrics", get(metrics))
-        .route("/api/routes", get(api_routes))
-        .route("/api/pairs", get(api_pairs))
+        .merge(api::router())
         .with_state(admin)
 }
 
+/// Does what takes a while somewhere else than on the thread that applies changes.
+///
+/// # Errors
+///
+/// Where it panics.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    let failed =
+        |error: tokio::task::JoinError| Fault::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+    tokio::task::spawn_blocking(work).await.map_err(failed)
+}
+
 async fn index() -> &'static str {
-    "gogeta\n\n/healthz     the process is alive\n/readyz      it has routes and is not on its way out\n\
-     /metrics     for Prometheus\n/api/routes  every domain and instance, its state and why\n\
-     /api/pairs   the connections that the kernel carries\n"
-}
-
-/// Ready: routes have been read at least once, and no shutdown has begun.
-async fn ready(State(admin): State<Admin>) -> Response {
-    let shared = &admin.shared;
-    let loaded = shared.loaded.load(Ordering::Relaxed);
-    let draining = shared.draining.load(Ordering::Relaxed);
-    let status = if loaded && !draining { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({
-        "ready": status == StatusCode::OK,
-        "routes_loaded": loaded,
-        "draining": draining,
-        "store_connected": shared.metrics.store_connected.get() == 1,
-        "config_age_seconds": shared.metrics.age.seconds(),
-        "detail": detail(&shared.metrics),
-        "revision": shared.routes.load().revision(),
-    });
-    (status, Json(body)).into_response()
-}
-
-/// What an operator should know who sees it ready.
-fn detail(metrics: &Metrics) -> &'static str {
-    match (metrics.age.seconds(), metrics.age.is_from_disk()) {
-        (None, _) => "no routes have been read yet",
-        (Some(_), true) => "serving the routes that were last known, from disk (--state-dir)",
-        (Some(_), false) if metrics.store_connected.get() == 0 => {
-            "serving the routes that were last known; etcd is away"
-        }
-        (Some(_), false) => "the routes are current",
-    }
-}
-
-/// The pairs of connections that the kernel has, and whether it has any at all.
-async fn api_pairs(State(admin): State<Admin>) -> Json<serde_json::Value> {
-    let engine = admin.shared.splice.as_ref().map(|splice| &splice.engine);
-    Json(json!({
-        "engines": engine.map(|engine| engine.names()).unwrap_or_default(),
-        "pairs": engine.map(|engine| engine.show()).unwrap_or_default(),
-    }))
+    "gogeta\n\n/healthz           the process is alive\n/readyz            it has routes and is not on its way out\n\
+     /metrics           for Prometheus\n/api/status        how it is\n/api/routes        every domain and instance, its \
+     state and why\n/api/pairs         the connections that the kernel carries\n/api/openapi.json  all that can be asked\n"
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
@@ -109,14 +124,5 @@ async fn metrics(State(admin): State<Admin>) -> Response {
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
-async fn api_routes(State(admin): State<Admin>) -> Response {
-    let table = admin.shared.routes.load_full();
-    // 100,000 domains take a while: not on the thread that applies changes.
-    match tokio::task::spawn_blocking(move || serde_json::to_vec(&routes::View::of(&table))).await {
-        Ok(Ok(body)) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

@@ -1,6 +1,7 @@
 //! A route table as JSON: every domain and every instance with its computed state, and why.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::balance::pick_state;
 use crate::routes::key::Key;
@@ -24,9 +25,67 @@ pub(crate) struct DomainView {
     #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
     pub(crate) value: Option<String>,
-    pub(crate) state: &'static str,
+    pub(crate) state: DomainState,
     pub(crate) why: String,
     pub(crate) config: DomainConfig,
+}
+
+/// How a domain is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DomainState {
+    /// Its service cannot be said to be anything else, or does not exist.
+    Error,
+    /// Half of it is missing.
+    Pending,
+    /// Its service is stopped.
+    Stopped,
+    /// Its service is asleep.
+    Passivated,
+    /// Its service is on its way up.
+    Starting,
+    /// Its service takes requests.
+    Started,
+    /// It leads to a fixed place.
+    Uri,
+}
+
+impl DomainState {
+    /// That of a domain in its table.
+    pub fn of(table: &RouteTable, domain: &Domain) -> Self {
+        match &domain.target {
+            None => Self::Pending,
+            Some(Target::Uri(_)) => Self::Uri,
+            Some(Target::Service(name)) => {
+                table.service(name.as_str()).map_or(Self::Error, |service| pick_state(service).into())
+            }
+        }
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Pending => "pending",
+            Self::Stopped => "stopped",
+            Self::Passivated => "passivated",
+            Self::Starting => "starting",
+            Self::Started => "started",
+            Self::Uri => "uri",
+        }
+    }
+}
+
+impl From<State> for DomainState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Error => Self::Error,
+            State::Stopped => Self::Stopped,
+            State::Passivated => Self::Passivated,
+            State::Starting => Self::Starting,
+            State::Started => Self::Started,
+        }
+    }
 }
 
 /// A service and its instances.
@@ -43,6 +102,7 @@ pub(crate) struct InstanceView {
     pub(crate) index: String,
     pub(crate) location: Option<String>,
     pub(crate) resting: bool,
+    pub(crate) drained: bool,
     pub(crate) state: State,
     pub(crate) why: String,
     pub(crate) current: Option<String>,
@@ -72,28 +132,33 @@ impl View {
 }
 
 fn domain_view(table: &RouteTable, domain: &Domain) -> DomainView {
-    let (state, why) = match (&domain.target, &domain.kind, &domain.value) {
-        (Some(Target::Uri(target)), ..) => ("uri", format!("it goes to {}", target.text)),
-        (Some(Target::Service(name)), ..) => match table.service(name.as_str()) {
-            Some(service) => (pick_state(service).as_str(), why(service)),
-            None => ("error", format!("the service {name} does not exist")),
-        },
-        (None, None, _) => ("pending", "its type is not set".to_owned()),
-        (None, _, None) => ("pending", "its value is not set".to_owned()),
-        (None, ..) => ("pending", "its type and value were never right together; see problems".to_owned()),
-    };
     let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
     DomainView {
         host: domain.host.to_string(),
         kind: text(&domain.kind),
         value: text(&domain.value),
-        state,
-        why,
+        state: DomainState::of(table, domain),
+        why: why_domain(table, domain),
         config: domain.config.clone(),
     }
 }
 
-fn why(service: &Service) -> String {
+/// Why a domain is in its state, in one sentence.
+pub(super) fn why_domain(table: &RouteTable, domain: &Domain) -> String {
+    match (&domain.target, &domain.kind, &domain.value) {
+        (Some(Target::Uri(target)), ..) => format!("it goes to {}", target.text),
+        (Some(Target::Service(name)), ..) => match table.service(name.as_str()) {
+            Some(service) => why_service(service),
+            None => format!("the service {name} does not exist"),
+        },
+        (None, None, _) => "its type is not set".to_owned(),
+        (None, _, None) => "its value is not set".to_owned(),
+        (None, ..) => "its type and value were never right together; see problems".to_owned(),
+    }
+}
+
+/// Why a service is in its state, in one sentence.
+pub(super) fn why_service(service: &Service) -> String {
     let started = service.ring.iter().collect::<std::collections::BTreeSet<_>>().len();
     match started {
         0 => format!("none of {} instances of {} takes requests", service.instances.len(), service.name),
@@ -115,6 +180,7 @@ fn instance_view(instance: &Instance) -> InstanceView {
         index: instance.index.to_string(),
         location: instance.upstream.as_ref().map(|upstream| upstream.location.to_string()),
         resting: rests(instance),
+        drained: instance.drained,
         state: instance.state,
         why: instance.why(),
         current: text(&instance.status.current),
@@ -125,7 +191,7 @@ fn instance_view(instance: &Instance) -> InstanceView {
 }
 
 /// Whether requests leave it alone for a while, since it could not be connected to.
-fn rests(instance: &Instance) -> bool {
+pub(super) fn rests(instance: &Instance) -> bool {
     instance.upstream.as_ref().is_some_and(|upstream| !upstream.rest.is_over())
 }
 

@@ -113,7 +113,7 @@ async fn list(cli: &Cli, options: &RouteLs) -> Result<(), Failure> {
             (&domain.host, Tone::Plain),
             (domain.kind.as_deref().unwrap_or("-"), Tone::Plain),
             (domain.value.as_deref().unwrap_or("-"), Tone::Plain),
-            (domain.state, Tone::of(domain.state)),
+            (domain.state.as_str(), Tone::of(domain.state.as_str())),
             (&domain.why, Tone::Faint),
         ]);
     }

@@ -19,6 +19,7 @@ use super::vitals::Ward;
 use crate::access_log::{AccessLog, Buffer};
 use crate::config::{Config, Timeouts};
 use crate::feedback::Feedback;
+use crate::journal::Journal;
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::pages::Pages;
 use crate::routes::table::RouteTable;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub feedback: Feedback,
     /// Everything that is counted.
     pub metrics: Arc<Metrics>,
+    /// What happened lately, for operators.
+    pub journal: Journal,
     /// The access log, where there is one.
     pub access_log: Option<AccessLog>,
     /// Who carries parked connections, where the kernel does.

@@ -194,6 +194,8 @@ pub struct Instance {
     pub state: State,
     /// Its options.
     pub config: InstanceConfig,
+    /// Whether an operator wants it to get no new requests from this gogeta. The store knows nothing of it.
+    pub drained: bool,
     /// What requests note down.
     pub activity: Arc<Activity>,
 }
@@ -201,6 +203,9 @@ pub struct Instance {
 impl Instance {
     /// Why the instance is in its state, for an operator.
     pub fn why(&self) -> String {
+        if self.drained {
+            return format!("{}; but it is drained here, so it gets no new requests", self.status.why());
+        }
         if self.state == State::Started && self.upstream.is_none() {
             return format!("{}; but it has no location, so it gets no requests", self.status.why());
         }

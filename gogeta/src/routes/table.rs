@@ -164,6 +164,11 @@ impl RouteTable {
         self.services.len()
     }
 
+    /// The domain of exactly that name, pending or not.
+    pub fn domain_of(&self, host: &str) -> Option<&Arc<Domain>> {
+        self.domains.get(host)
+    }
+
     /// The service of that name.
     pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
         self.services.get(name)

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::engine::Kind;
 use super::seat::Unfit;
 
 /// Why a pair is userspace's again.
@@ -36,17 +37,25 @@ pub const UNFIT: [&str; 7] = ["full", "closed", "unquiet", "host", "differs", "u
 pub struct Counts {
     /// Times that a pair was parked.
     pub parked: AtomicU64,
-    /// Bytes from clients, of pairs that are no more.
-    pub up: AtomicU64,
-    /// Bytes to clients, likewise.
-    pub down: AtomicU64,
-    /// Requests, likewise.
-    pub requests: AtomicU64,
+    /// What pairs have carried that are no more: bytes from clients, bytes to clients and requests, of each engine.
+    carried: [[AtomicU64; 3]; 2],
     unfit: [AtomicU64; UNFIT.len()],
     unparked: [AtomicU64; REASONS.len()],
 }
 
 impl Counts {
+    /// A pair is no more that has carried these bytes from its client, bytes to it, and requests.
+    pub(super) fn add(&self, kind: Kind, numbers: [u64; 3]) {
+        for (count, number) in self.carried[kind as usize].iter().zip(numbers) {
+            count.fetch_add(number, Ordering::Relaxed);
+        }
+    }
+
+    /// What was added of one engine.
+    pub(super) fn carried(&self, kind: Kind) -> [u64; 3] {
+        self.carried[kind as usize].each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
     /// Adds one.
     pub fn unparked(&self, reason: Reason) {
         self.unparked[reason as usize].fetch_add(1, Ordering::Relaxed);
@@ -72,8 +81,8 @@ impl Counts {
 
     /// Begins anew.
     pub(super) fn forget(&self) {
-        let all = [&self.parked, &self.up, &self.down, &self.requests];
-        for count in all.into_iter().chain(&self.unfit).chain(&self.unparked) {
+        let carried = self.carried.iter().flatten();
+        for count in carried.chain([&self.parked]).chain(&self.unfit).chain(&self.unparked) {
             count.store(0, Ordering::Relaxed);
         }
     }

@@ -67,10 +67,12 @@ pub struct Engine {
 }
 
 #[derive(Debug)]
-struct Slot {
-    client: u64,
+pub(super) struct Slot {
+    /// Nobody's where it is 0.
+    pub(super) client: u64,
+    pub(super) kind: Kind,
     waker: Waker,
-    tenant: Option<Arc<dyn Tenant>>,
+    pub(super) tenant: Option<Arc<dyn Tenant>>,
     /// Requests that its tenant knows of.
     told: u64,
 }
@@ -137,7 +139,10 @@ impl Engine {
         let (program, events) = Program::load(pairs, logs, kinds)?;
         let hangups =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| Unavailable::Memory(error.into()))?;
-        let nobody = || Mutex::new(Slot { client: 0, waker: Waker::noop().clone(), tenant: None, told: 0 });
+        let nobody = || {
+            let waker = Waker::noop().clone();
+            Mutex::new(Slot { client: 0, kind: Kind::Sockmap, waker, tenant: None, told: 0 })
+        };
         let engine = Self {
             program,
             slots: (0..pairs).map(|_| nobody()).collect(),
@@ -185,21 +190,6 @@ impl Engine {
             })
         };
         (0..pairs.count()).filter_map(show).collect()
-    }
-
-    /// Bytes up, bytes down, and requests carried in all.
-    pub fn carried(&self) -> [u64; 3] {
-        let before = [&self.counts.up, &self.counts.down, &self.counts.requests];
-        let mut sums = before.map(|count| count.load(Ordering::Relaxed));
-        for slot in 0..self.program.pairs.count() {
-            // Of who has left it, it was added before.
-            if self.slot(slot).client != 0 {
-                for (sum, number) in sums.iter_mut().zip([Number::Up, Number::Down, Number::Requests]) {
-                    *sum += self.program.pairs.read(slot, number);
-                }
-            }
-        }
-        sums
     }
 
     /// Parks nothing any more, and wants all pairs back.
@@ -288,12 +278,12 @@ impl Engine {
     }
 
     /// A slot for a client, if one is free.
-    pub(super) fn seat(&self, client: u64) -> Option<u32> {
+    pub(super) fn seat(&self, client: u64, kind: Kind) -> Option<u32> {
         let free = lock(&self.free).pop_front();
         let slot = free.or_else(|| self.end_oldest())?;
         self.program.pairs.seat(slot, client);
         let mut place = self.slot(slot);
-        place.client = client;
+        (place.client, place.kind) = (client, kind);
         place.told = 0;
         Some(slot)
     }
@@ -306,11 +296,8 @@ impl Engine {
 
     /// Nobody has the slot any more: what it has carried is counted.
     pub(super) fn settle(&self, slot: u32) {
-        let pairs = &self.program.pairs;
-        self.counts.up.fetch_add(pairs.read(slot, Number::Up), Ordering::Relaxed);
-        self.counts.down.fetch_add(pairs.read(slot, Number::Down), Ordering::Relaxed);
-        self.counts.requests.fetch_add(pairs.read(slot, Number::Requests), Ordering::Relaxed);
         let mut place = self.slot(slot);
+        self.counts.add(place.kind, self.numbers(slot));
         place.client = 0;
         place.waker = Waker::noop().clone();
         place.tenant = None;
@@ -378,7 +365,7 @@ impl Engine {
         }
     }
 
-    fn slot(&self, slot: u32) -> MutexGuard<'_, Slot> {
+    pub(super) fn slot(&self, slot: u32) -> MutexGuard<'_, Slot> {
         lock(&self.slots[slot as usize])
     }
 

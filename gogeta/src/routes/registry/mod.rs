@@ -4,6 +4,8 @@
 //! [`RouteTable`]. Entities that a change does not touch keep their identity, and with it their round-robin
 //! cursors, pools and activity. A bad value leaves the last good one in force and is listed as a problem.
 
+mod drain;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -224,6 +226,7 @@ struct InstanceDraft {
     upstream: Option<Arc<Upstream>>,
     status: Status,
     config: InstanceConfig,
+    drained: bool,
     activity: Arc<Activity>,
 }
 
@@ -452,13 +455,15 @@ impl InstanceDraft {
             (None, None) => true,
             _ => false,
         };
-        same_upstream && self.status == instance.status && self.config == instance.config
+        same_upstream
+            && (&self.status, &self.config, self.drained)
+                == (&instance.status, &instance.config, instance.drained)
     }
 
     fn into_instance(self, service: ServiceName, index: Arc<str>) -> Instance {
-        let Self { upstream, status, config, activity } = self;
+        let Self { upstream, status, config, drained, activity } = self;
         let state = status.state();
-        Instance { service, index, upstream, status, state, config, activity }
+        Instance { service, index, upstream, status, state, config, drained, activity }
     }
 }
 
@@ -484,6 +489,7 @@ fn drafts_of_service(table: &RouteTable, name: &ServiceName) -> BTreeMap<Index, 
         upstream: instance.upstream.clone(),
         status: instance.status.clone(),
         config: instance.config.clone(),
+        drained: instance.drained,
         activity: instance.activity.clone(),
     };
     let instances = table.services.get(name).map(|service| service.instances.as_slice()).unwrap_or_default();

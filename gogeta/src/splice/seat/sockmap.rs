@@ -66,7 +66,7 @@ impl Seat {
         let cookie = socket::cookie(client)?;
         let extra = extra(client, ledger)?.ok_or(Unfit::Unquiet)?;
         is_all_read(client, ledger)?;
-        let slot = engine.seat(cookie).ok_or(Unfit::Full)?;
+        let slot = engine.seat(cookie, Kind::Sockmap).ok_or(Unfit::Full)?;
         let seat = Self { engine: engine.clone(), slot, client: cookie, extra, upstream: None, before: 0 };
         seat.engine.program.enter(client, cookie, Flow::client(slot))?;
         Ok(seat)

@@ -213,7 +213,7 @@ impl Seat {
         let program = &self.engine.program;
         let seen = |known: &Known| program.way(&known.tuple).map(|way| way.devices).ok_or(Unfit::Full);
         let devices = [seen(mine)?, seen(theirs)?];
-        let slot = self.engine.seat(mine.cookie).ok_or(Unfit::Full)?;
+        let slot = self.engine.seat(mine.cookie, Kind::Wire).ok_or(Unfit::Full)?;
         let wired = [(mine, devices[0]), (theirs, devices[1])].map(|(known, devices)| Wired {
             tuple: known.tuple,
             agreed: known.agreed,

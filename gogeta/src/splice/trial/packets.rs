@@ -9,6 +9,7 @@ use gogeta_common::wire::{Carriage, ETHERNET, Place, Side};
 
 use super::frame::{ACK, FIN, Frame, PSH};
 use super::{Engine, GET, HOST, OK, POST, Trouble, wrong};
+use crate::splice::Kind;
 use crate::splice::kernel::socket::{self, Agreed};
 use crate::splice::kernel::{Armed, Behind, Wired};
 
@@ -53,7 +54,7 @@ pub(super) fn run(engine: &Engine, is_deaf: bool) -> Result<(), Trouble> {
         let [one, two, three, four] = ips;
         let client = [(one, 40_000).into(), (two, 80).into()];
         let upstream = [(three, 50_000).into(), (four, 8080).into()];
-        let Some(slot) = engine.seat(0) else { return wrong("there is no slot") };
+        let Some(slot) = engine.seat(0, Kind::Wire) else { return wrong("there is no slot") };
         let packets = Packets { engine, slot, client, upstream };
         let outcome = packets.lay(is_deaf).and_then(|()| packets.check());
         packets.clear();

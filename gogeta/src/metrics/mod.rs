@@ -1,5 +1,7 @@
 //! What is counted. Each worker counts for itself, without a shared cache line; a scrape adds them up.
 
+mod totals;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,6 +15,8 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use crate::clock::unix_seconds;
+
+pub use totals::{Latencies, Totals};
 
 /// What kind of domain a request was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +84,7 @@ pub struct WorkerMetrics {
     retries_refused: AtomicU64,
     connections: AtomicU64,
     idle_upstreams: AtomicU64,
+    bytes: AtomicU64,
 }
 
 /// Statuses that are counted one by one: 100 to 599.
@@ -106,6 +111,7 @@ impl WorkerMetrics {
             retries_refused: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             idle_upstreams: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
         }
     }
 
@@ -147,6 +153,11 @@ impl WorkerMetrics {
     /// A client's connection was accepted.
     pub fn connection(&self) {
         add(&self.connections, 1);
+    }
+
+    /// So many bytes of a body or of a tunnel were carried, in whichever direction.
+    pub fn carried(&self, bytes: u64) {
+        add(&self.bytes, bytes);
     }
 
     /// So many connections to upstreams are idle.

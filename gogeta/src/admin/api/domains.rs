@@ -1,0 +1,169 @@
+//! `/api/domains`: where hosts go.
+
+#![expect(unused_qualifications, reason = "utoipa's macro names parameters by a path")]
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Json;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::asked::{Asked, Named};
+use super::fault::Fault;
+use super::listing::{self, Part};
+use super::services::Service;
+use crate::admin::routes::{DomainState, why_domain};
+use crate::admin::{Admin, blocking};
+use crate::routes::model::{self, Target};
+use crate::routes::table::RouteTable;
+
+/// A domain: where it goes, how it is, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Domain {
+    /// The host, or `*.` and a name.
+    pub host: String,
+    /// `service` or `uri`, as it stands in the store.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// The service or the URI, as it stands in the store.
+    pub value: Option<String>,
+    /// How it is.
+    pub state: DomainState,
+    /// Why, in one sentence.
+    pub why: String,
+    /// Its options.
+    #[schema(value_type = Object)]
+    pub config: Value,
+    /// Requests in a second, where they are counted by service.
+    pub requests_per_second: Option<f64>,
+}
+
+/// A part of all domains.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DomainList {
+    /// The store's revision that they are of.
+    pub revision: i64,
+    /// How many there are in all.
+    pub total: usize,
+    /// Of those, how many are asked for.
+    pub matched: usize,
+    /// How many of the latter go before the first that is shown.
+    pub offset: usize,
+    /// In the hosts' order.
+    pub items: Vec<Domain>,
+}
+
+/// A domain with its service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DomainWithService {
+    /// The domain.
+    #[serde(flatten)]
+    pub domain: Domain,
+    /// The service that it goes to, where it goes to one that is there.
+    pub service: Option<Service>,
+}
+
+/// Which domains.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Query {
+    /// A part of the host or of the value.
+    q: String,
+    /// Only those in this state.
+    #[param(inline)]
+    state: Option<DomainState>,
+    /// How many to leave out.
+    offset: usize,
+    /// How many to show, at most.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: usize,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self { q: String::new(), state: None, offset: 0, limit: listing::USUAL }
+    }
+}
+
+impl Query {
+    fn wants(&self, table: &RouteTable, domain: &model::Domain) -> bool {
+        let value = domain.value.as_deref().unwrap_or_default();
+        (listing::has(&domain.host, &self.q) || listing::has(value, &self.q))
+            && self.state.is_none_or(|state| DomainState::of(table, domain) == state)
+    }
+
+    fn list(&self, table: &RouteTable, part: Part) -> DomainList {
+        let found: Vec<&Arc<model::Domain>> =
+            table.domains().filter(|domain| self.wants(table, domain)).collect();
+        let matched = found.len();
+        let items = part.of(found, |a, b| a.host.cmp(&b.host));
+        DomainList {
+            revision: table.revision(),
+            total: table.domain_count(),
+            matched,
+            offset: self.offset,
+            items: items.into_iter().map(|domain| Domain::of(table, domain)).collect(),
+        }
+    }
+}
+
+impl Domain {
+    /// As it is in its table.
+    fn of(table: &RouteTable, domain: &model::Domain) -> Self {
+        let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
+        Self {
+            host: domain.host.to_string(),
+            kind: text(&domain.kind),
+            value: text(&domain.value),
+            state: DomainState::of(table, domain),
+            why: why_domain(table, domain),
+            config: serde_json::to_value(&domain.config).unwrap_or_default(),
+            requests_per_second: None,
+        }
+    }
+}
+
+/// Domains, in order; of many, a part.
+#[utoipa::path(
+    get,
+    path = "/api/domains",
+    tag = "routes",
+    params(Query),
+    responses((status = 200, body = DomainList), (status = 400, response = inline(Fault)))
+)]
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    Asked(query): Asked<Query>,
+) -> Result<Json<DomainList>, Fault> {
+    let part = Part::new(query.offset, query.limit)?;
+    let table = admin.shared.routes.load_full();
+    blocking(move || query.list(&table, part)).await.map(Json)
+}
+
+/// One domain, with its service.
+#[utoipa::path(
+    get,
+    path = "/api/domains/{host}",
+    tag = "routes",
+    params(("host" = String, Path, description = "The host, or `*.` and a name")),
+    responses((status = 200, body = DomainWithService), (status = 404, response = inline(Fault)))
+)]
+pub(super) async fn get(
+    State(admin): State<Admin>,
+    Named(host): Named<String>,
+) -> Result<Json<DomainWithService>, Fault> {
+    let table = admin.shared.routes.load();
+    let domain = table.domain_of(&host.to_ascii_lowercase());
+    let domain = domain.ok_or_else(|| Fault::not_found(format!("there is no domain {host:?}")))?;
+    let service = match &domain.target {
+        Some(Target::Service(name)) => table.service(name.as_str()),
+        _ => None,
+    };
+    Ok(Json(DomainWithService {
+        domain: Domain::of(&table, domain),
+        service: service.map(|service| Service::of(service)),
+    }))
+}
