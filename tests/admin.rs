@@ -81,10 +81,10 @@ async fn health_readiness_and_an_index() {
     let ready = get(gogeta.admin, "admin", "/readyz").await;
     let body: serde_json::Value = serde_json::from_slice(&ready.body).expect("JSON");
     assert_eq!((ready.status, &body["ready"], &body["draining"]), (200, &true.into(), &false.into()));
-    let index = get(gogeta.admin, "admin", "/").await.text();
+    let index = get(gogeta.admin, "localhost", "/").await.text();
     for path in ["/healthz", "/readyz", "/metrics", "/api/routes"] {
         assert!(index.contains(path), "{index}");
-        assert_eq!(get(gogeta.admin, "admin", path).await.status, 200);
+        assert_eq!(get(gogeta.admin, "localhost", path).await.status, 200);
     }
     assert_eq!(get(gogeta.admin, "admin", "/nothing").await.status, 404);
 }
@@ -137,7 +137,7 @@ async fn a_broken_upstream_is_counted() {
 #[tokio::test]
 async fn the_api_shows_every_domain_and_service() {
     let gogeta = Gogeta::routes(&routes(80)).start().await;
-    let reply = get(gogeta.admin, "admin", "/api/routes").await;
+    let reply = get(gogeta.admin, "localhost", "/api/routes").await;
     let api: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
     let names = |list: &str, name: &str| -> HashSet<String> {
         let list = api[list].as_array().expect("a list");

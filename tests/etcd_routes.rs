@@ -24,7 +24,7 @@ async fn serves(gogeta: &Gogeta, host: &str, wanted: (u16, &str)) {
 }
 
 async fn api(gogeta: &Gogeta) -> Value {
-    let reply = get(gogeta.admin, "admin", "/api/routes").await;
+    let reply = get(gogeta.admin, "localhost", "/api/routes").await;
     assert_eq!(reply.header("content-type"), Some("application/json"));
     serde_json::from_slice(&reply.body).expect("JSON")
 }
@@ -458,7 +458,7 @@ async fn what_two_watchers_tell_of_one_transaction_is_applied_at_once() {
         assert!(etcd.get(&format!("/domains/h{turn}.test/value")).await.is_some());
         gogeta.signal(Signal::CONT);
         within(PROMISE, "both are there", async || {
-            let api = get(gogeta.admin, "admin", "/api/routes").await.text();
+            let api = get(gogeta.admin, "localhost", "/api/routes").await.text();
             let both = api.contains(&format!("\"h{turn}.test\"")) && api.contains(&format!("\"s{turn}\""));
             both.then_some(())
         })

@@ -49,7 +49,7 @@ async fn a_start_without_etcd() {
     // From the first request on.
     assert_eq!(get(gogeta.proxy, "a.test", "/").await.text(), "web");
     assert_eq!(get(gogeta.proxy, "b.test", "/").await.text(), "web");
-    let api = get(gogeta.admin, "admin", "/api/routes").await.text();
+    let api = get(gogeta.admin, "localhost", "/api/routes").await.text();
     assert!(api.contains("{\"splice\":\"off\"}") && api.contains("sockmap or off, not \\\"on\\\""), "{api}");
     let ready = get(gogeta.admin, "admin", "/readyz").await;
     assert_eq!((ready.status, ready.text().contains("from disk")), (200, true), "{}", ready.text());

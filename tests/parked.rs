@@ -222,7 +222,7 @@ async fn the_admin_listener_shows_each_pair() {
     client.get("a.test", "/").await;
     parked(&gogeta, 1.0).await;
     client.get("a.test", "/").await;
-    let shown = get(gogeta.admin, "admin", "/api/pairs").await;
+    let shown = get(gogeta.admin, "localhost", "/api/pairs").await;
     let shown: serde_json::Value = serde_json::from_slice(&shown.body).expect("JSON");
     let engines = shown["engines"].as_array().expect("a list");
     assert!(engines.contains(&"sockmap".into()), "{engines:?}");

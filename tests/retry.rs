@@ -51,7 +51,7 @@ async fn an_instance_that_is_dead_rests_and_nobody_notices() {
         assert!(told[0].contains(part), "{part} in {}", told[0]);
     }
     assert_eq!(metric(&gogeta, "gogeta_instances_resting").await, 1);
-    let routes = get(gogeta.admin, "admin", "/api/routes").await.text();
+    let routes = get(gogeta.admin, "localhost", "/api/routes").await.text();
     let routes: serde_json::Value = serde_json::from_str(&routes).expect("JSON");
     let instances = &routes["services"][0]["instances"];
     assert_eq!((&instances[0]["resting"], &instances[1]["resting"]), (&true.into(), &false.into()));

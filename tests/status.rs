@@ -144,7 +144,7 @@ async fn instances_that_cannot_answer_are_errors() {
     gogeta.ready().await;
     etcd.del_prefix("/services/emptied/").await;
     until("the last instance is gone", async || {
-        let api = get(gogeta.admin, "admin", "/api/routes").await.text();
+        let api = get(gogeta.admin, "localhost", "/api/routes").await.text();
         (!api.contains("\"name\":\"emptied\"")).then_some(())
     })
     .await;

@@ -157,7 +157,7 @@ async fn a_held_request_is_answered_by_the_instance() {
 /// By the API: every request that is proxied would be held.
 async fn shows_starting_to_those_who_do_not_wait(gogeta: &Gogeta) {
     until("it is starting", async || {
-        let api = get(gogeta.admin, "admin", "/api/routes").await;
+        let api = get(gogeta.admin, "localhost", "/api/routes").await;
         let api: serde_json::Value = serde_json::from_slice(&api.body).ok()?;
         let web = api["services"].as_array()?.iter().find(|service| service["name"] == "web")?;
         (web["instances"][0]["current"] == "starting").then_some(())
@@ -201,7 +201,7 @@ async fn no_more_are_held_than_allowed() {
     // Its place is free again.
     etcd.status("web", "1", ["starting", "started", "-"]).await;
     until("it is starting", async || {
-        let api = get(gogeta.admin, "admin", "/api/routes").await.text();
+        let api = get(gogeta.admin, "localhost", "/api/routes").await.text();
         api.contains("\"current\":\"starting\"").then_some(())
     })
     .await;

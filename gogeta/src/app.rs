@@ -30,18 +30,22 @@ use crate::routes::key::KeySpace;
 use crate::routes::parse;
 use crate::routes::splice::SpliceMode;
 use crate::routes::table::{Resolver, RouteTable};
-use crate::signals::{self, Signal, Signals};
+use crate::signals::{Signal, Signals};
 use crate::splice::kernel::Events;
 use crate::splice::{Engine, Kinds, trial};
 use crate::state::{self, Keeper, Known};
 use crate::store::file::{self, Watch};
 use crate::store::position::Position;
 use crate::store::{Event, Names, etcd};
+use crate::task_dump::Dumps;
 use crate::telemetry::{self, LogControl};
 use crate::{admin, demo};
 
 /// Events of the store that may wait to be applied.
 const EVENTS: usize = 256;
+
+/// Orders of operators that may wait.
+const ORDERS: usize = 16;
 
 /// Why gogeta did not start.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +163,8 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
         ending: ending.clone(),
     };
     let keeper = runtime.block_on(async { keep(&source, &plane, known) });
-    runtime.spawn(controller.run(changes));
+    let (orders, ordered) = mpsc::channel(ORDERS);
+    runtime.spawn(controller.run(changes, ordered));
     let has_start = follow.start.is_some();
     let store = runtime.spawn(follow.run(source, events, inbox));
     if has_start {
@@ -176,15 +181,22 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
         version = env!("CARGO_PKG_VERSION"), "gogeta is up"
     );
 
-    let mut profiler = Profiler::new(profile);
+    let profiler = Arc::new(Profiler::new(profile));
     if profile_at_start {
-        profiler.start();
+        // The log says where it cannot.
+        let _ = profiler.start();
     }
+    let (log, dumps) = (Arc::new(log), Arc::new(Dumps::new(workers.mailboxes.clone())));
     let over = watch::Sender::new(false);
+    warn_of_open_admin(&bound.addresses, &shared);
     if let Some(listener) = bound.admin {
         let parts = admin::Parts {
             shared: shared.clone(),
             addresses: bound.addresses.clone(),
+            orders,
+            log: log.clone(),
+            profiler: profiler.clone(),
+            dumps: dumps.clone(),
             over: over.subscribe(),
         };
         runtime.spawn(serve_admin(listener, parts));
@@ -192,7 +204,8 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     if let Some(templates) = templates {
         runtime.spawn(follow_templates(templates, shared.clone()));
     }
-    let running = Running { shared: shared.clone(), log, profiler, reread, workers, keeper, ending, over };
+    let running =
+        Running { shared: shared.clone(), log, profiler, dumps, reread, workers, keeper, ending, over };
     runtime.block_on(running.until_the_end(store, signals));
     if let (Some(writer), Some(log)) = (writer, &shared.access_log) {
         writer.finish(log);
@@ -365,8 +378,9 @@ fn raise_file_limit() {
 /// Everything that runs.
 struct Running {
     shared: Arc<Shared>,
-    log: LogControl,
-    profiler: Profiler,
+    log: Arc<LogControl>,
+    profiler: Arc<Profiler>,
+    dumps: Arc<Dumps>,
     reread: Reread,
     workers: Workers,
     keeper: Option<Keeper>,
@@ -377,12 +391,12 @@ struct Running {
 }
 
 impl Running {
-    async fn until_the_end(mut self, store: tokio::task::JoinHandle<()>, mut signals: Signals) {
+    async fn until_the_end(self, store: tokio::task::JoinHandle<()>, mut signals: Signals) {
         loop {
             match signals.next().await {
                 Signal::End => break,
                 Signal::Reload => self.reload().await,
-                Signal::Dump => signals::dump_tasks(&self.workers.mailboxes).await,
+                Signal::Dump => tracing::info!("the state of every task:\n{}", self.dumps.take().await),
                 Signal::Profile => self.profiler.toggle(),
             }
         }
@@ -397,7 +411,7 @@ impl Running {
         match (self.reread)() {
             Ok(config) => {
                 self.tell_what_waits(&config);
-                if let Err(error) = self.log.change(&config.log) {
+                if let Err(error) = self.log.change(&config.log.filter) {
                     tracing::error!(%error, "the log stays as it was");
                 }
                 self.shared.config.store(Arc::new(config));
@@ -433,7 +447,7 @@ impl Running {
     }
 
     /// Not ready; not accepting; everything in flight finished; everything written.
-    async fn end(mut self, store: tokio::task::JoinHandle<()>, mut signals: Signals) {
+    async fn end(self, store: tokio::task::JoinHandle<()>, mut signals: Signals) {
         let config = self.shared.config.load_full();
         self.shared.draining.store(true, Ordering::Release);
         if let Some(splice) = &self.shared.splice {
@@ -453,7 +467,8 @@ impl Running {
             () = drain => {}
             () = signals.end() => tracing::warn!("stopping at once"),
         }
-        self.profiler.stop();
+        // Where none is running, none is written.
+        let _ = self.profiler.stop();
         self.over.send_replace(true);
         // The workers are gone, so what they had to say is in the queue; the store gets a moment to write it.
         self.ending.notify_one();
@@ -539,6 +554,19 @@ async fn listen_to_kernel(engine: Arc<Engine>, events: Events, changed: watch::R
         engine.close();
         tracing::error!(%error, "the kernel cannot be listened to; userspace carries all connections");
     }
+}
+
+/// Whoever can reach the admin listener sees everything there.
+fn warn_of_open_admin(addresses: &Addresses, shared: &Shared) {
+    let Some(admin) = addresses.admin.filter(|address| !address.ip().to_canonical().is_loopback()) else {
+        return;
+    };
+    let actions =
+        if shared.config.load().access.token.is_some() { "whoever has the token" } else { "nobody" };
+    tracing::warn!(
+        %admin, actions,
+        "the admin listener is not on loopback alone: whoever can reach it sees every route and setting (--admin)"
+    );
 }
 
 async fn serve_admin(listener: TcpListener, parts: admin::Parts) {

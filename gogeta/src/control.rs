@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::journal::{Kind, Level, Note};
 use crate::metrics::ReasonLabels;
 use crate::proxy::worker::Shared;
 use crate::routes::key::Key;
 use crate::routes::loss::Loss;
+use crate::routes::model::ServiceName;
 use crate::routes::registry::{Applied, Change, Registry};
 use crate::routes::table::{Resolver, RouteTable};
 use crate::state::{Kept, Known};
@@ -19,6 +21,22 @@ use crate::store::{Event, Names};
 
 /// Lines about changes that may be logged in a second; the rest is counted.
 const LINES: u32 = 20;
+
+/// What an operator wants of the routes, beside what the store says.
+#[derive(Debug)]
+pub enum Order {
+    /// An instance gets no new requests from this gogeta, or gets them again.
+    Drain {
+        /// Its service.
+        service: ServiceName,
+        /// Its index.
+        index: String,
+        /// Whether it gets none.
+        drained: bool,
+        /// Told whether there is such an instance, when requests are routed so.
+        done: oneshot::Sender<bool>,
+    },
+}
 
 /// The owner of the registry.
 #[derive(Debug)]
@@ -65,11 +83,35 @@ impl Controller {
         told
     }
 
-    /// Takes events for as long as a store sends them.
-    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
-        while let Some(event) = events.recv().await {
-            self.take(event);
+    /// Takes events for as long as a store sends them, and what operators order meanwhile.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>, mut orders: mpsc::Receiver<Order>) {
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.take(event),
+                    None => break,
+                },
+                Some(order) = orders.recv() => self.obey(order),
+            }
         }
+        // A store that has no more to say leaves the routes as they are, and operators go on.
+        while let Some(order) = orders.recv().await {
+            self.obey(order);
+        }
+    }
+
+    /// Does what an operator orders.
+    fn obey(&mut self, order: Order) {
+        let Order::Drain { service, index, drained, done } = order;
+        let before = self.registry.table();
+        let applied = self.registry.drain(&service, &index, drained);
+        if let Some(applied) = applied.as_ref().filter(|applied| !applied.is_empty()) {
+            let table = self.registry.table();
+            self.shared.journal.tell(&before, &table, applied, |_| String::new());
+            self.shared.publish(table);
+        }
+        // That nobody waits for it any more does not undo it.
+        let _ = done.send(applied.is_some());
     }
 
     /// Takes one event.
@@ -77,13 +119,17 @@ impl Controller {
         let metrics = &self.shared.metrics;
         match event {
             Event::Up => {
-                metrics.store_connected.set(1);
+                if metrics.store_connected.set(1) == 0 {
+                    self.shared.journal.note(Note::info(Kind::Store, "store", "it can be reached"));
+                }
                 metrics.age.current();
                 self.hear();
             }
             Event::Down => {
                 if metrics.store_connected.set(0) == 1 {
                     metrics.store_lost.inc();
+                    let text = "it cannot be reached; the routes that were last known are served";
+                    self.shared.journal.note(Note::info(Kind::Store, "store", text).at(Level::Warning));
                 }
                 metrics.age.unknown();
                 self.hear();
@@ -127,8 +173,9 @@ impl Controller {
 
     fn apply(&mut self, change: Change, names: &Names) {
         let whole = matches!(change, Change::Snapshot { .. });
+        let before = self.registry.table();
         let applied = self.registry.apply(change);
-        self.publish(&applied, names, whole);
+        self.publish(&before, &applied, names, whole);
     }
 
     /// Applies what was read anew, unless it takes away so much that someone should look twice.
@@ -142,6 +189,12 @@ impl Controller {
             if loss.exceeds(percent) && doubted.send(true).is_ok() {
                 self.registry.restore(before);
                 metrics.doubts.inc();
+                let text = format!(
+                    "it was read anew, and {} of {} domains and {} of {} instances are gone; it is read once more before \
+                     that is believed (--mass-removal-guard)",
+                    loss.lost_domains, loss.domains, loss.lost_instances, loss.instances
+                );
+                self.shared.journal.note(Note::info(Kind::Store, "store", text).at(Level::Warning));
                 tracing::warn!(
                     domains = loss.domains,
                     lost_domains = loss.lost_domains,
@@ -160,11 +213,14 @@ impl Controller {
             );
         }
         metrics.resyncs.get_or_create(&ReasonLabels { reason: why.as_str() }).inc();
-        self.publish(&applied, names, true);
+        let text = format!("it was read anew: {}", why.as_str());
+        self.shared.journal.note(Note::info(Kind::Store, "store", text));
+        self.publish(&before, &applied, names, true);
     }
 
     /// Applies what a comparison found; it should have found nothing.
     fn compare(&mut self, entries: Vec<(Key, Vec<u8>)>, except: &HashSet<Key>, names: &Names) {
+        let before = self.registry.table();
         let applied = self.registry.compare(entries, except);
         tracing::debug!(
             differing = applied.domains.len() + applied.services.len(),
@@ -183,14 +239,19 @@ impl Controller {
             some = some.join(", "),
             "routes were other than in etcd, though nothing had been missed; they are right now. This is a mistake in gogeta or in etcd"
         );
-        self.publish(&applied, names, true);
+        let text = format!(
+            "{count} routes were other than in it, though nothing had been missed; they are right now"
+        );
+        self.shared.journal.note(Note::info(Kind::Store, "store", text).at(Level::Error));
+        self.publish(&before, &applied, names, true);
     }
 
-    fn publish(&mut self, applied: &Applied, names: &Names, whole: bool) {
+    fn publish(&mut self, before: &RouteTable, applied: &Applied, names: &Names, whole: bool) {
         let table = self.registry.table();
         let revision = table.revision();
         self.count(applied, &table);
         self.tell(applied, &table, names, whole);
+        self.shared.journal.tell(before, &table, applied, |key| names.of(key));
         self.changes += u64::from(!applied.is_empty() || !applied.problems.is_empty());
         self.shared.publish(table);
         self.shared.loaded.store(true, Ordering::Release);

@@ -1,13 +1,8 @@
 //! What signals ask for.
 
 use std::io;
-use std::time::Duration;
 
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
-use tokio::sync::oneshot;
-
-use crate::proxy::server::{Command, Mailboxes};
-use crate::task_dump;
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,23 +58,4 @@ impl Signals {
     pub async fn end(&mut self) {
         while self.next().await != Signal::End {}
     }
-}
-
-/// Logs what every task waits for, on all runtimes.
-pub async fn dump_tasks(mailboxes: &Mailboxes) {
-    let limit = Duration::from_secs(5);
-    let mut text = String::new();
-    for mailbox in mailboxes.iter() {
-        let (reply, dump) = oneshot::channel();
-        let _ = mailbox.send(Command::Dump(reply));
-        match tokio::time::timeout(limit, dump).await {
-            Ok(Ok(dump)) => text.push_str(&dump),
-            _ => text.push_str("=== a worker did not answer in time: it is busy or stuck\n"),
-        }
-    }
-    match tokio::time::timeout(limit, tokio::spawn(task_dump::take("control"))).await {
-        Ok(Ok(dump)) => text.push_str(&dump),
-        _ => text.push_str("=== the control runtime did not answer in time\n"),
-    }
-    tracing::info!("the state of every task:\n{text}");
 }

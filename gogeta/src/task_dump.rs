@@ -1,6 +1,48 @@
-//! What every task is waiting for, with its call stack: what SIGUSR1 shows.
+//! What every task is waiting for, with its call stack: what SIGUSR1 and the admin API show.
 
 use std::fmt::Write as _;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, oneshot};
+
+use crate::proxy::server::{Command, Mailboxes};
+
+/// So long a runtime may take to tell.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Tells what the tasks of all runtimes wait for.
+#[derive(Debug)]
+pub struct Dumps {
+    mailboxes: Mailboxes,
+    /// One at a time: while a runtime tells, its tasks stand still.
+    turn: Mutex<()>,
+}
+
+impl Dumps {
+    /// Of these workers, and of the runtime that this is asked in.
+    pub fn new(mailboxes: Mailboxes) -> Self {
+        Self { mailboxes, turn: Mutex::default() }
+    }
+
+    /// What every task waits for.
+    pub async fn take(&self) -> String {
+        let _turn = self.turn.lock().await;
+        let mut text = String::new();
+        for mailbox in self.mailboxes.iter() {
+            let (reply, dump) = oneshot::channel();
+            let _ = mailbox.send(Command::Dump(reply));
+            match tokio::time::timeout(LIMIT, dump).await {
+                Ok(Ok(dump)) => text.push_str(&dump),
+                _ => text.push_str("=== a worker did not answer in time: it is busy or stuck\n"),
+            }
+        }
+        match tokio::time::timeout(LIMIT, tokio::spawn(take("control"))).await {
+            Ok(Ok(dump)) => text.push_str(&dump),
+            _ => text.push_str("=== the control runtime did not answer in time\n"),
+        }
+        text
+    }
+}
 
 /// The stacks of all tasks of the runtime that this is called in, as text.
 ///

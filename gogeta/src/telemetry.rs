@@ -1,6 +1,7 @@
 //! The log: structured, as text for people or as JSON for programs, on standard error.
 
 use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
 
 use tracing_subscriber::fmt::time::UtcTime;
 use tracing_subscriber::layer::SubscriberExt;
@@ -13,7 +14,11 @@ use crate::config::{ConfigError, Log};
 
 /// Changes what is logged while gogeta runs.
 #[derive(Debug)]
-pub struct LogControl(Handle<EnvFilter, Registry>);
+pub struct LogControl {
+    handle: Handle<EnvFilter, Registry>,
+    /// What it says.
+    filter: Mutex<String>,
+}
 
 /// Starts logging.
 ///
@@ -21,7 +26,8 @@ pub struct LogControl(Handle<EnvFilter, Registry>);
 ///
 /// Where `--log` is no filter.
 pub fn start(log: &Log) -> Result<LogControl, ConfigError> {
-    let (filter, control) = Layer::new(filter(log)?);
+    let text = Mutex::new(log.filter.clone());
+    let (filter, handle) = Layer::new(filter(&log.filter)?);
     let lines = tracing_subscriber::fmt::layer().with_timer(UtcTime::rfc_3339()).with_target(false);
     let lines = lines.with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let registry = tracing_subscriber::registry().with(filter);
@@ -30,7 +36,7 @@ pub fn start(log: &Log) -> Result<LogControl, ConfigError> {
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     };
     outcome.map_err(|error| ConfigError(format!("cannot start the log: {error}")))?;
-    Ok(LogControl(control))
+    Ok(LogControl { handle, filter: text })
 }
 
 impl LogControl {
@@ -38,15 +44,23 @@ impl LogControl {
     ///
     /// # Errors
     ///
-    /// Where `--log` is no filter.
-    pub fn change(&self, log: &Log) -> Result<(), ConfigError> {
-        let filter = filter(log)?;
-        self.0.reload(filter).map_err(|error| ConfigError(format!("cannot change the log: {error}")))
+    /// Where it is no filter.
+    pub fn change(&self, text: &str) -> Result<(), ConfigError> {
+        let filter = filter(text)?;
+        let mut current = self.filter.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = |error| ConfigError(format!("cannot change the log: {error}"));
+        self.handle.reload(filter).map_err(failed)?;
+        text.clone_into(&mut current);
+        Ok(())
+    }
+
+    /// What is logged now.
+    pub fn filter(&self) -> String {
+        self.filter.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-fn filter(log: &Log) -> Result<EnvFilter, ConfigError> {
-    EnvFilter::try_new(&log.filter).map_err(|error| {
-        ConfigError(format!("--log must be a level or a filter, not {:?}: {error}", log.filter))
-    })
+fn filter(text: &str) -> Result<EnvFilter, ConfigError> {
+    EnvFilter::try_new(text)
+        .map_err(|error| ConfigError(format!("--log must be a level or a filter, not {text:?}: {error}")))
 }

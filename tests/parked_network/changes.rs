@@ -227,7 +227,7 @@ async fn untouched(world: &World, truth: &Truth, client: usize) -> (usize, Clien
 }
 
 async fn shown(gogeta: &Gogeta) -> Vec<serde_json::Value> {
-    let reply = client::get(gogeta.admin, "admin", "/api/pairs").await;
+    let reply = client::get(gogeta.admin, "localhost", "/api/pairs").await;
     let shown: serde_json::Value = serde_json::from_slice(&reply.body).expect("JSON");
     shown["pairs"].as_array().expect("a list").clone()
 }

@@ -91,7 +91,7 @@ async fn whoever_says_nothing_is_carried_by_the_wire_where_there_is_one() {
         parked(&gogeta, 1.0).await;
     }
     assert_eq!(carried(&gogeta).await, 21.0);
-    let pairs = fetch(gogeta.admin, "admin", "/api/pairs").await.text();
+    let pairs = fetch(gogeta.admin, "localhost", "/api/pairs").await.text();
     assert!(pairs.contains("\"wire\""), "{pairs}");
     assert_eq!(backend.count(), 22);
 }

@@ -50,7 +50,7 @@ pub(crate) async fn agrees_within(limit: Duration, gogeta: &Gogeta, etcd: &Etcd)
 
 /// What gogeta serves, as keys and values, and its revision.
 async fn served(gogeta: &Gogeta) -> (i64, BTreeMap<String, String>) {
-    let api = get(gogeta.admin, "admin", "/api/routes").await;
+    let api = get(gogeta.admin, "localhost", "/api/routes").await;
     let api: Value = serde_json::from_slice(&api.body).expect("JSON");
     let mut keys = BTreeMap::new();
     let mut put = |key: String, value: &Value| {

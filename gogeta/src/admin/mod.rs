@@ -2,31 +2,46 @@
 
 pub mod api;
 mod census;
+mod guard;
 mod live;
+mod operator;
 mod overview;
 pub mod ready;
 pub mod routes;
 mod sampler;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::ListenerExt as _;
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use self::api::fault::Fault;
+use self::api::{Endpoint, endpoint};
 use self::live::Live;
 use self::overview::Overview;
 use self::sampler::Sampler;
 use crate::app::Addresses;
+use crate::control::Order;
 use crate::metrics::Live as Looked;
+use crate::profile::Profiler;
 use crate::proxy::worker::Shared;
 use crate::splice::metrics::Collected;
+use crate::task_dump::Dumps;
+use crate::telemetry::LogControl;
+
+/// So long a client may not take what was sent to it.
+#[cfg(target_os = "linux")]
+const UNREAD: Duration = Duration::from_secs(20);
 
 /// What the admin listener is made of.
 #[derive(Debug)]
@@ -35,6 +50,14 @@ pub struct Parts {
     pub shared: Arc<Shared>,
     /// Where gogeta listens.
     pub addresses: Addresses,
+    /// The way to the controller.
+    pub orders: mpsc::Sender<Order>,
+    /// What is logged.
+    pub log: Arc<LogControl>,
+    /// CPU profiles.
+    pub profiler: Arc<Profiler>,
+    /// What tasks wait for.
+    pub dumps: Arc<Dumps>,
     /// Whether gogeta has ended, and those who listen have to go.
     pub over: watch::Receiver<bool>,
 }
@@ -51,6 +74,10 @@ struct Desk {
     overview: Overview,
     sampler: Sampler,
     live: Live,
+    orders: mpsc::Sender<Order>,
+    log: Arc<LogControl>,
+    profiler: Arc<Profiler>,
+    dumps: Arc<Dumps>,
     over: watch::Receiver<bool>,
 }
 
@@ -61,7 +88,7 @@ struct Desk {
 /// Where the listener cannot be used.
 pub async fn serve(listener: std::net::TcpListener, parts: Parts) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let Parts { shared, addresses, over } = parts;
+    let Parts { shared, addresses, orders, log, profiler, dumps, over } = parts;
     let desk = Desk {
         registry: registry(&shared),
         shared,
@@ -69,11 +96,16 @@ pub async fn serve(listener: std::net::TcpListener, parts: Parts) -> io::Result<
         overview: Overview::new(),
         sampler: Sampler::default(),
         live: Live::new(),
+        orders,
+        log,
+        profiler,
+        dumps,
         over,
     };
     let admin = Arc::new(desk);
     tokio::spawn(live::pulse(admin.clone()));
-    axum::serve(listener, router(admin)).await
+    let service = router(admin).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener.tap_io(end_if_unread), service).await
 }
 
 fn registry(shared: &Arc<Shared>) -> Registry {
@@ -89,14 +121,36 @@ fn registry(shared: &Arc<Shared>) -> Registry {
     registry
 }
 
+/// The Host is checked for the API and its page alone: by those a page of somebody else's could learn or do something.
+/// Health and metrics say little, and are asked by whatever name a supervisor or Prometheus knows this gogeta by, such
+/// as a container's.
 fn router(admin: Admin) -> Router {
-    Router::new()
-        .route("/", get(index))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready::get))
-        .route("/metrics", get(metrics))
-        .merge(api::router())
+    let page = Router::new().route("/", get(index)).layer(from_fn_with_state(admin.clone(), guard::page));
+    let api = router_of(api::endpoints(&admin)).layer(from_fn_with_state(admin.clone(), guard::api));
+    let health = router_of(health());
+    let not_allowed = async || Fault::new(StatusCode::METHOD_NOT_ALLOWED, "this is not done by that method");
+    let nothing = async || Fault::not_found("there is nothing here; /api/openapi.json tells what there is");
+    health
+        .merge(page)
+        .merge(api)
+        .method_not_allowed_fallback(not_allowed)
+        .fallback(nothing)
+        .layer(map_response(guard::advise))
         .with_state(admin)
+}
+
+fn router_of(endpoints: Vec<Endpoint>) -> Router<Admin> {
+    let route = |router: Router<Admin>, one: Endpoint| router.route(one.path, one.handler);
+    endpoints.into_iter().fold(Router::new(), route)
+}
+
+/// A client that does not read what it asked for must not keep it here for ever.
+fn end_if_unread(stream: &mut tokio::net::TcpStream) {
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(&*stream).set_tcp_user_timeout(Some(UNREAD)) {
+        tracing::debug!(%error, "a connection to the admin listener has no time-out");
+    }
 }
 
 /// Does what takes a while somewhere else than on the thread that applies changes.
@@ -116,6 +170,22 @@ async fn index() -> &'static str {
      state and why\n/api/pairs         the connections that the kernel carries\n/api/openapi.json  all that can be asked\n"
 }
 
+/// What supervisors and Prometheus ask.
+fn health() -> Vec<Endpoint> {
+    vec![
+        endpoint!(GET "/healthz" ready::alive),
+        endpoint!(GET "/readyz" ready::get),
+        endpoint!(GET "/metrics" metrics),
+    ]
+}
+
+/// Everything that is counted, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "health",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text"))
+)]
 async fn metrics(State(admin): State<Admin>) -> Response {
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &admin.registry) {

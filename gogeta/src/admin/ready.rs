@@ -92,6 +92,17 @@ impl Explained {
     }
 }
 
+/// The process is alive.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "health",
+    responses((status = 200, body = String, content_type = "text/plain"))
+)]
+pub(super) async fn alive() -> &'static str {
+    "ok\n"
+}
+
 /// Whether gogeta takes requests: 200, or 503 with the reasons.
 #[utoipa::path(
     get,

@@ -73,6 +73,19 @@ pub struct Options {
     #[arg(long, value_name = "ADDR", env = "GOGETA_ADMIN")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<String>,
+    /// Names by which the API and its page may be asked, comma-separated, beside addresses and localhost
+    #[arg(long, value_name = "NAME", env = "GOGETA_ADMIN_HOST", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_host: Option<Vec<String>>,
+    /// What operators show to do something by the API (Authorization: Bearer); better given by the environment or a
+    /// file than by the flag [default: none, nobody can]
+    #[arg(long, value_name = "TEXT", env = "GOGETA_ADMIN_TOKEN", hide_env_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_token: Option<String>,
+    /// A file with that token; read anew on HUP
+    #[arg(long, value_name = "FILE", env = "GOGETA_ADMIN_TOKEN_FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_token_file: Option<PathBuf>,
     /// Threads that serve requests [default: one for each core]
     #[arg(long, value_name = "N", env = "GOGETA_THREADS")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,9 +2,11 @@
 //!
 //! Nothing behind this knows of clap or serde: [`Config`] is plain data.
 
+mod access;
 mod listen;
 mod resolve;
 mod seconds;
+mod shown;
 mod splice;
 
 use std::net::SocketAddr;
@@ -19,6 +21,7 @@ use crate::proxy::connect::Allowed;
 use crate::proxy::gate::{Limits, ResponseLimits};
 use crate::proxy::headers::Rules;
 
+pub use access::{Access, Token};
 pub use listen::Listen;
 pub use seconds::Seconds;
 pub use splice::Splice;
@@ -30,6 +33,8 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Where the admin listener is, if anywhere.
     pub admin: Option<SocketAddr>,
+    /// Who may see and do what there.
+    pub access: Access,
     /// How many threads serve requests.
     pub threads: usize,
     /// Where routes come from.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::{
-    AccessLog, Config, ConfigError, ControlPlane, Etcd, Listen, Log, Seconds, Source, Splice, Timeouts,
+    Access, AccessLog, Config, ConfigError, ControlPlane, Etcd, Listen, Log, Seconds, Source, Splice,
+    Timeouts,
 };
 use crate::cli::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType};
 use crate::proxy::connect::Allowed;
@@ -40,6 +41,7 @@ impl TryFrom<Options> for Config {
             headers: rules(&options)?,
             listen: listen(&options)?,
             admin: admin(options.admin.as_deref())?,
+            access: Access::of(&options)?,
             threads: threads(options.threads)?,
             source: source(&options)?,
             control_plane: control_plane(&options)?,

@@ -17,6 +17,7 @@ use super::upgrade::Tunnel;
 use super::vitals::{Deadline, Vitals};
 use super::worker::Worker;
 use crate::config::Timeouts;
+use crate::metrics::WorkerMetrics;
 use crate::routes::model::Upstream;
 use crate::splice::{Kind, Name};
 
@@ -38,6 +39,8 @@ pub struct Client {
     pub peer: Peer,
     /// Its deadlines.
     pub vitals: Rc<Vitals>,
+    /// The counters of its worker.
+    pub metrics: Arc<WorkerMetrics>,
     /// Whether a request is being answered.
     pub busy: Cell<bool>,
     /// Whether a handler is at work on that request: from its head to its response's.
@@ -92,12 +95,13 @@ pub struct Client {
 
 impl Client {
     /// A client that has not asked for anything yet.
-    pub fn new(address: SocketAddr, peer: Peer, vitals: Rc<Vitals>) -> Rc<Self> {
+    pub fn new(address: SocketAddr, peer: Peer, vitals: Rc<Vitals>, metrics: Arc<WorkerMetrics>) -> Rc<Self> {
         let bytes = Default::default();
         Rc::new(Self {
             address,
             peer,
             vitals,
+            metrics,
             busy: Cell::default(),
             handling: Cell::default(),
             leaving: Cell::default(),

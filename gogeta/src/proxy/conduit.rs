@@ -140,6 +140,7 @@ impl Conduit {
             |_, wrote| received.set(received.get() + wrote),
         )?;
         if (sent.get(), received.get()) != before {
+            client.metrics.carried(sent.get() - before.0 + received.get() - before.1);
             client.vitals.set(Deadline::Tunnel, timeouts.tunnel_idle);
             self.is_tried = false;
         }

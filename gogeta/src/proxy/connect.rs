@@ -4,6 +4,7 @@
 //! its fixed place, and nowhere else. The port only says what the client means to speak, so it has to be one that
 //! is allowed, and is not connected to.
 
+use std::fmt;
 use std::str::FromStr;
 
 use crate::routes::host::{self, HostPort};
@@ -33,6 +34,20 @@ impl Allowed {
             Name::Is(name) => *host == **name,
         };
         host && self.port.is_none_or(|allowed| allowed == port)
+    }
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Name::Any => f.write_str("*")?,
+            Name::Below(end) => write!(f, "*{end}")?,
+            Name::Is(name) => f.write_str(name)?,
+        }
+        match self.port {
+            Some(port) => write!(f, ":{port}"),
+            None => f.write_str(":*"),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::forward::Destination;
 use super::transport::{self, Transport};
 use super::worker::Worker;
 use crate::balance;
+use crate::journal::{Kind, Level, Note};
 use crate::routes::model::{Service, Upstream};
 
 /// Connects to an upstream of the destination, and notes how that went where there may be another.
@@ -25,7 +26,7 @@ pub async fn reach(
     let outcome = transport::connect(upstream, &worker.shared.tls, engine, worker.timeouts().connect).await;
     if let Some(service) = destination.service {
         match &outcome {
-            Ok(_) => reached(service, upstream),
+            Ok(_) => reached(worker, service, upstream),
             Err(error) => not_reached(worker, service, upstream, error),
         }
     }
@@ -47,9 +48,11 @@ pub fn instead<'a>(
     Some(other)
 }
 
-fn reached(service: &Service, upstream: &Upstream) {
+fn reached(worker: &Worker, service: &Service, upstream: &Upstream) {
     if upstream.rest.end() {
         let (instance, location) = (index(service, upstream), &upstream.location);
+        let name = format!("{}/{instance}", service.name);
+        worker.shared.journal.note(Note::info(Kind::Error, name, format!("it is back at {location}")));
         tracing::info!(service = %service.name, instance, %location, "the instance is back");
     }
 }
@@ -58,6 +61,9 @@ fn not_reached(worker: &Worker, service: &Service, upstream: &Upstream, error: &
     if is_ours(error) || !upstream.rest.begin(worker.ward.now()) {
         return;
     }
+    let name = format!("{}/{}", service.name, index(service, upstream));
+    let text = format!("it cannot be connected to, and rests: {error}");
+    worker.shared.journal.note(Note::info(Kind::Error, name, text).at(Level::Error));
     tracing::warn!(
         service = %service.name,
         instance = index(service, upstream),

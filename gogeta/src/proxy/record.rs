@@ -102,6 +102,12 @@ impl Record {
         }
     }
 
+    /// Notes that so many bytes of the response's body go to the client.
+    pub fn sends(&mut self, bytes: u64) {
+        self.sent += bytes;
+        self.worker.metrics.carried(bytes);
+    }
+
     /// Whether the client's socket takes no more of the response at present.
     pub fn is_unread(&self) -> bool {
         self.client.vitals.is_set(Deadline::Write)

@@ -118,7 +118,8 @@ pub fn settle(
     let name = &*host.host;
     if request.method() == http::Method::CONNECT || request.headers().contains_key(UPGRADE) {
         let (host, upstream) = (name.to_owned(), upstream.location.to_string());
-        let name = Name { client: client.address, host, upstream, engine: kind.name() };
+        let service = instance.service.to_string();
+        let name = Name { client: client.address, host, service, upstream, engine: kind.name() };
         client.tunnel_name.replace(Some((kind, name)));
     }
     if upstream.strikes.is_out(worker.ward.now()) {
@@ -198,6 +199,7 @@ impl Tenant for Tenancy {
         Name {
             client: self.client,
             host: String::from_utf8_lossy(&self.host).into_owned(),
+            service: self.instance.service.to_string(),
             upstream: self.upstream.location.to_string(),
             engine: self.kind.name(),
         }

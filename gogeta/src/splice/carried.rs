@@ -1,6 +1,6 @@
 //! What the engines have carried, and who carries what.
 
-use super::engine::{Engine, Kind};
+use super::engine::{Engine, Kind, Name};
 use super::kernel::Number;
 
 /// One engine's.
@@ -42,6 +42,18 @@ impl Engine {
             }
         }
         both
+    }
+
+    /// Wants all those pairs back that are chosen by their name; how many those are.
+    pub fn recall_those(&self, mut is_wanted: impl FnMut(&Name) -> bool) -> usize {
+        let mut count = 0;
+        for slot in 0..self.program.pairs.count() {
+            let tenant = self.slot(slot).tenant.clone();
+            if tenant.is_some_and(|tenant| is_wanted(&tenant.name())) {
+                count += usize::from(self.recall(slot));
+            }
+        }
+        count
     }
 
     /// Bytes up, bytes down, and requests of a slot.

@@ -105,6 +105,8 @@ pub struct Name {
     pub client: SocketAddr,
     /// The host that its requests ask for.
     pub host: String,
+    /// The service that they go to.
+    pub service: String,
     /// Where they go.
     pub upstream: String,
     /// Who carries them.
@@ -205,11 +207,13 @@ impl Engine {
         }
     }
 
-    /// Wants a pair back, at the end of its request at the latest.
-    pub fn recall(&self, slot: u32) {
-        if self.step(slot, Step::Stop).is_some() {
+    /// Wants a pair back, at the end of its request at the latest; whether it was the kernel's.
+    pub fn recall(&self, slot: u32) -> bool {
+        let is_carried = self.step(slot, Step::Stop).is_some();
+        if is_carried {
             self.wake(slot);
         }
+        is_carried
     }
 
     /// Keeps new connections out of that listener's queue from now on: as the system does it for whoever has
@@ -452,7 +456,7 @@ impl Engine {
                 Phase::Open if tunnel::is_over(&self.program.pairs.streams(slot)) => self.wake(slot),
                 Phase::Idle | Phase::Open | Phase::Armed | Phase::Ajar if tenant.goes_on(quiet) => {}
                 Phase::Busy | Phase::Body if tenant.is_patient(quiet) => {}
-                Phase::Idle | Phase::Open | Phase::Armed | Phase::Ajar => self.recall(slot),
+                Phase::Idle | Phase::Open | Phase::Armed | Phase::Ajar => drop(self.recall(slot)),
                 Phase::Busy => {
                     self.step(slot, Step::Answer);
                     self.wake(slot);

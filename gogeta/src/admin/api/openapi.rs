@@ -1,14 +1,19 @@
 //! `/api/openapi.json`: the document that describes the API, made from the handlers themselves.
 
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use utoipa::OpenApi;
+use axum::response::Json;
+use serde_json::Value;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi as _};
 
-use super::{changes, domains, explanation, fault, history, live, problems, services, status, tables};
+use super::{
+    changes, config, domains, explanation, fault, history, instances, live, log, problems, profile, services,
+    status, tables, tasks, unpark,
+};
 use crate::admin::ready;
 
 /// gogeta's admin API.
-#[derive(OpenApi)]
+#[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "gogeta",
@@ -17,7 +22,9 @@ use crate::admin::ready;
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT")
     ),
     paths(
+        ready::alive,
         ready::get,
+        crate::admin::metrics,
         status::get,
         history::get,
         domains::list,
@@ -29,8 +36,19 @@ use crate::admin::ready;
         tables::pairs,
         changes::get,
         live::get,
+        config::get,
+        log::get,
+        log::put,
+        instances::drain,
+        instances::undrain,
+        unpark::unpark,
+        tasks::dump,
+        profile::start,
+        profile::stop,
+        profile::flamegraph,
         get,
     ),
+    modifiers(&Tokens),
     components(schemas(explanation::Explanation), responses(fault::Fault)),
     tags(
         (name = "health", description = "For whoever supervises gogeta"),
@@ -42,9 +60,25 @@ use crate::admin::ready;
 )]
 struct Document;
 
+/// The token that actions need.
+struct Tokens;
+
+impl Modify for Tokens {
+    fn modify(&self, document: &mut OpenApi) {
+        let token =
+            Http::builder().scheme(HttpAuthScheme::Bearer).description(Some("What --admin-token-file holds"));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(token.build()));
+    }
+}
+
 /// This document.
 #[utoipa::path(get, path = "/api/openapi.json", tag = "document", responses((status = 200, body = Object)))]
-pub(super) async fn get() -> Response {
-    let document = Document::openapi().to_json().unwrap_or_default();
-    ([(header::CONTENT_TYPE, "application/json")], document).into_response()
+pub(super) async fn get() -> Json<Value> {
+    Json(document())
+}
+
+/// This document.
+pub(super) fn document() -> Value {
+    serde_json::to_value(Document::openapi()).unwrap_or_default()
 }

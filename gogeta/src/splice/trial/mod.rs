@@ -180,8 +180,14 @@ impl Tenant for Nobody {
     }
 
     fn name(&self) -> Name {
-        let [host, upstream] = Default::default();
-        Name { client: (Ipv4Addr::LOCALHOST, 0).into(), host, upstream, engine: Kind::Sockmap.name() }
+        let [host, service, upstream] = Default::default();
+        Name {
+            client: (Ipv4Addr::LOCALHOST, 0).into(),
+            host,
+            service,
+            upstream,
+            engine: Kind::Sockmap.name(),
+        }
     }
 }
 
