@@ -4,6 +4,7 @@ mod support;
 
 mod access_log;
 mod admin;
+mod admin_api;
 mod bodies;
 mod cases;
 mod command_line;

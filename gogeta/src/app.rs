@@ -15,7 +15,7 @@ use crate::clock::unix_seconds;
 use crate::config::{Config, ConfigError, ControlPlane, Source};
 use crate::control::Controller;
 use crate::feedback::{self, Inbox};
-use crate::journal::Journal;
+use crate::journal::{Journal, Kind, Level, Note};
 use crate::metrics::Metrics;
 use crate::pages::{Pages, PagesError};
 use crate::privilege;
@@ -39,7 +39,7 @@ use crate::store::position::Position;
 use crate::store::{Event, Names, etcd};
 use crate::task_dump::Dumps;
 use crate::telemetry::{self, LogControl};
-use crate::{admin, demo};
+use crate::{admin, demo, resources};
 
 /// Events of the store that may wait to be applied.
 const EVENTS: usize = 256;
@@ -118,8 +118,8 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
         Source::File(path) | Source::Demo(path) => Some(file::read(path)?),
         Source::Etcd(_) | Source::Nothing => None,
     };
-    raise_file_limit();
-    forgo_huge_pages();
+    resources::raise_file_limit();
+    resources::forgo_huge_pages();
     let bound = Bound::new(&config, places)?;
     // Before there is a second thread, and behind all that takes privileges.
     let (engine, told) = load_engine(&config)?.unzip();
@@ -188,7 +188,6 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     }
     let (log, dumps) = (Arc::new(log), Arc::new(Dumps::new(workers.mailboxes.clone())));
     let over = watch::Sender::new(false);
-    warn_of_open_admin(&bound.addresses, &shared);
     if let Some(listener) = bound.admin {
         let parts = admin::Parts {
             shared: shared.clone(),
@@ -199,7 +198,7 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
             dumps: dumps.clone(),
             over: over.subscribe(),
         };
-        runtime.spawn(serve_admin(listener, parts));
+        runtime.spawn(admin::serve(listener, parts));
     }
     if let Some(templates) = templates {
         runtime.spawn(follow_templates(templates, shared.clone()));
@@ -300,7 +299,7 @@ fn tell(mode: SpliceMode, kinds: Kinds, pairs: u32, reason: &str) {
     }
 }
 
-fn share(
+pub(crate) fn share(
     config: Config,
     pages: Pages,
     engine: Option<Arc<Engine>>,
@@ -353,28 +352,6 @@ fn load_pages(config: &Config) -> Result<Pages, PagesError> {
     }
 }
 
-/// Connections are many and small; huge pages would make each of them as large as what it reserves.
-fn forgo_huge_pages() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        tracing::debug!(%error, "cannot forgo huge pages");
-    }
-}
-
-/// Each connection takes two descriptors; the soft limit is often far below what is allowed.
-fn raise_file_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum {
-        let (before, most) = (limit.current, limit.maximum);
-        limit.current = most;
-        match setrlimit(Resource::Nofile, limit) {
-            Ok(()) => tracing::debug!(?before, now = ?most, "the limit of open files is raised"),
-            Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
-        }
-    }
-}
-
 /// Everything that runs.
 struct Running {
     shared: Arc<Shared>,
@@ -416,10 +393,18 @@ impl Running {
                 }
                 self.shared.config.store(Arc::new(config));
                 tracing::info!("the configuration is read anew");
+                self.note(Level::Info, "the configuration is read anew".to_owned());
             }
-            Err(error) => tracing::error!(%error, "the configuration stays as it was"),
+            Err(error) => {
+                tracing::error!(%error, "the configuration stays as it was");
+                self.note(Level::Error, format!("the configuration stays as it was: {error}"));
+            }
         }
         reload_templates(&self.shared).await;
+    }
+
+    fn note(&self, level: Level, text: String) {
+        self.shared.journal.note(Note::info(Kind::Action, "gogeta", text).at(level));
     }
 
     /// Some things are made once.
@@ -453,6 +438,7 @@ impl Running {
         if let Some(splice) = &self.shared.splice {
             splice.engine.close();
         }
+        self.note(Level::Warning, "gogeta is stopping: what is in flight is finished first".to_owned());
         tracing::info!(
             open = self.open(),
             "stopping: what is in flight is finished first; once more to stop at once"
@@ -553,25 +539,6 @@ async fn listen_to_kernel(engine: Arc<Engine>, events: Events, changed: watch::R
     if let Err(error) = engine.clone().run(events, changed).await {
         engine.close();
         tracing::error!(%error, "the kernel cannot be listened to; userspace carries all connections");
-    }
-}
-
-/// Whoever can reach the admin listener sees everything there.
-fn warn_of_open_admin(addresses: &Addresses, shared: &Shared) {
-    let Some(admin) = addresses.admin.filter(|address| !address.ip().to_canonical().is_loopback()) else {
-        return;
-    };
-    let actions =
-        if shared.config.load().access.token.is_some() { "whoever has the token" } else { "nobody" };
-    tracing::warn!(
-        %admin, actions,
-        "the admin listener is not on loopback alone: whoever can reach it sees every route and setting (--admin)"
-    );
-}
-
-async fn serve_admin(listener: TcpListener, parts: admin::Parts) {
-    if let Err(error) = admin::serve(listener, parts).await {
-        tracing::error!(%error, "the admin listener has failed");
     }
 }
 

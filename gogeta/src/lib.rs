@@ -30,6 +30,7 @@ pub mod pages;
 pub mod privilege;
 pub mod profile;
 pub mod proxy;
+pub mod resources;
 pub mod routes;
 pub mod signals;
 pub mod splice;

@@ -40,6 +40,12 @@ pub fn start(log: &Log) -> Result<LogControl, ConfigError> {
 }
 
 impl LogControl {
+    /// One that changes no log.
+    #[cfg(test)]
+    pub(crate) fn of_nothing() -> Self {
+        Self { handle: Layer::new(EnvFilter::new("info")).1, filter: Mutex::new("info".to_owned()) }
+    }
+
     /// From now on, logs what this says.
     ///
     /// # Errors

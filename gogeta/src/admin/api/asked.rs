@@ -5,6 +5,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::fault::Fault;
 
@@ -24,6 +25,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
             Err(error) => Err(Fault::new(StatusCode::BAD_REQUEST, error.body_text())),
         }
     }
+}
+
+/// The number of a change, as a client gives it.
+///
+/// # Errors
+///
+/// [`Fault`] where it is larger than the document says that numbers are.
+pub(super) fn seq(number: u64) -> Result<u64, Fault> {
+    let what = format!("after must be the number of a change, not {number}");
+    i64::try_from(number).map(|_| number).map_err(|_| Fault::new(StatusCode::BAD_REQUEST, what))
 }
 
 /// The parts of a path that have names.
@@ -59,7 +70,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Said<T> {
         };
         let body = axum::body::to_bytes(request.into_body(), BODY).await.map_err(too_large)?;
         let wrong = |error| Fault::new(StatusCode::BAD_REQUEST, format!("the body is wrong: {error}"));
-        serde_json::from_slice(&body).map(Self).map_err(wrong)
+        // An object: serde would take a list of the fields' values, too.
+        let object: Map<String, Value> = serde_json::from_slice(&body).map_err(wrong)?;
+        serde_json::from_value(object.into()).map(Self).map_err(wrong)
     }
 }
 

@@ -7,7 +7,7 @@ use axum::response::Json;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::asked::Asked;
+use super::asked::{Asked, seq};
 use super::fault::Fault;
 use crate::admin::Admin;
 pub use crate::journal::{Change, Kind, Level};
@@ -36,6 +36,9 @@ pub(super) struct After {
     params(After),
     responses((status = 200, body = Changes), (status = 400, response = inline(Fault)))
 )]
-pub(super) async fn get(State(admin): State<Admin>, Asked(asked): Asked<After>) -> Json<Changes> {
-    Json(Changes { items: admin.shared.journal.after(asked.after) })
+pub(super) async fn get(
+    State(admin): State<Admin>,
+    Asked(asked): Asked<After>,
+) -> Result<Json<Changes>, Fault> {
+    Ok(Json(Changes { items: admin.shared.journal.after(seq(asked.after)?) }))
 }

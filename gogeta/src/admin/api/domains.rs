@@ -167,3 +167,60 @@ pub(super) async fn get(
         service: service.map(|service| Service::of(service)),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+    use crate::admin::api::services;
+    use crate::admin::testing::{desk, many};
+
+    /// How often a future is asked whether it is done before the only thread for what takes a while is free; it must
+    /// not be done by then.
+    const ASKED: usize = 5;
+
+    /// Waits for what takes a while, and sees that it does not do it on the thread that it is asked on: the control
+    /// thread has changes to apply.
+    async fn elsewhere<T>(work: impl Future<Output = T>) -> T {
+        let (free, busy) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || busy.recv());
+        let mut work = pin!(work);
+        for _ in 0..ASKED {
+            let is_done = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx).is_ready())).await;
+            assert!(!is_done, "it was done on the thread that applies changes");
+            tokio::task::yield_now().await;
+        }
+        drop(free);
+        work.await
+    }
+
+    #[test]
+    fn a_hundred_thousand_domains_are_looked_through_on_another_thread() {
+        const COUNT: usize = 100_000;
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().max_blocking_threads(1).build().expect("a runtime");
+        let admin = desk(many(COUNT));
+        runtime.block_on(async {
+            let query = Query { q: "many".to_owned(), offset: 40_000, limit: 50, ..Query::default() };
+            let Json(page) = elsewhere(list(State(admin.clone()), Asked(query))).await.expect("a page");
+            assert_eq!((page.total, page.matched, page.items.len()), (COUNT, COUNT, 50));
+            assert_eq!(
+                (&*page.items[0].host, &*page.items[49].host),
+                ("040000.many.test", "040049.many.test")
+            );
+            let query = services::Query::default();
+            let Json(page) =
+                elsewhere(services::list(State(admin.clone()), Asked(query))).await.expect("a page");
+            assert_eq!((page.total, page.items.len()), (COUNT, 100));
+            let status = elsewhere(admin.overview.status(&admin)).await;
+            assert_eq!((status.counts.domains, status.counts.instances), (COUNT, COUNT));
+            // Who asks again at once gets what is known, without another look at everything.
+            let mut again = pin!(admin.overview.status(&admin));
+            let is_known = poll_fn(|cx| Poll::Ready(again.as_mut().poll(cx).is_ready())).await;
+            assert!(is_known);
+        });
+    }
+}

@@ -10,7 +10,7 @@ use http_body_util::channel::Channel;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::asked::Asked;
+use super::asked::{Asked, seq};
 use super::fault::Fault;
 use crate::admin::Admin;
 use crate::admin::live::Listener;
@@ -47,6 +47,7 @@ pub(super) async fn get(
     headers: HeaderMap,
     Asked(asked): Asked<After>,
 ) -> Result<Response, Fault> {
+    let after = asked.after.map(seq).transpose()?;
     let place = admin.live.place().ok_or_else(|| {
         Fault::new(StatusCode::SERVICE_UNAVAILABLE, "there are too many listeners already; try again later")
     })?;
@@ -54,7 +55,7 @@ pub(super) async fn get(
     let last = headers.get(LAST).and_then(|last| last.to_str().ok()?.parse().ok());
     let (sender, body) = Channel::<Bytes>::new(WAITING);
     let listener = Listener::new(&admin, place);
-    tokio::spawn(listener.attend(admin, last.or(asked.after), sender));
+    tokio::spawn(listener.attend(admin, last.or(after), sender));
     let kind = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
     Ok((kind, Body::new(body)).into_response())
 }

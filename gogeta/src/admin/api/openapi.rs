@@ -1,5 +1,7 @@
 //! `/api/openapi.json`: the document that describes the API, made from the handlers themselves.
 
+use std::sync::LazyLock;
+
 use axum::response::Json;
 use serde_json::Value;
 use utoipa::openapi::OpenApi;
@@ -74,11 +76,13 @@ impl Modify for Tokens {
 
 /// This document.
 #[utoipa::path(get, path = "/api/openapi.json", tag = "document", responses((status = 200, body = Object)))]
-pub(super) async fn get() -> Json<Value> {
+pub(super) async fn get() -> Json<&'static Value> {
     Json(document())
 }
 
 /// This document.
-pub(super) fn document() -> Value {
-    serde_json::to_value(Document::openapi()).unwrap_or_default()
+pub(super) fn document() -> &'static Value {
+    static DOCUMENT: LazyLock<Value> =
+        LazyLock::new(|| serde_json::to_value(Document::openapi()).unwrap_or_default());
+    &DOCUMENT
 }

@@ -53,10 +53,10 @@ pub(super) async fn routes(State(admin): State<Admin>) -> Result<Response, Fault
 
 /// The pairs of connections that the kernel has, and whether it has any at all.
 #[utoipa::path(get, path = "/api/pairs", tag = "routes", responses((status = 200, body = Pairs)))]
-pub(super) async fn pairs(State(admin): State<Admin>) -> Json<Pairs> {
-    let engine = admin.shared.splice.as_ref().map(|splice| &splice.engine);
-    Json(Pairs {
-        engines: engine.map(|engine| engine.names()).unwrap_or_default(),
-        pairs: engine.map(|engine| engine.show()).unwrap_or_default(),
-    })
+pub(super) async fn pairs(State(admin): State<Admin>) -> Result<Json<Pairs>, Fault> {
+    let Some(engine) = admin.shared.splice.as_ref().map(|splice| splice.engine.clone()) else {
+        return Ok(Json(Pairs { engines: Vec::new(), pairs: Vec::new() }));
+    };
+    // There may be 65,536 of them.
+    blocking(move || Json(Pairs { engines: engine.names(), pairs: engine.show() })).await
 }
