@@ -19,7 +19,17 @@ pub enum Pick<'a> {
 /// milliseconds: an instance that rests is left out, unless all do.
 pub fn pick(service: &Service, now: u64) -> Pick<'_> {
     let turn = if service.ring.is_empty() { 0 } else { service.cursor.fetch_add(1, Ordering::Relaxed) };
-    match from(service, turn, None, now) {
+    offer(service, from(service, turn, None, |upstream| upstream.rest.lets_through(now)))
+}
+
+/// What [`pick`] would give; takes nobody's turn, and ends nobody's rest.
+pub fn peek(service: &Service, now: u64) -> Pick<'_> {
+    let turn = service.cursor.load(Ordering::Relaxed);
+    offer(service, from(service, turn, None, |upstream| upstream.rest.left(now).is_none()))
+}
+
+fn offer<'a>(service: &'a Service, found: Option<(&'a Arc<Instance>, &'a Arc<Upstream>)>) -> Pick<'a> {
+    match found {
         Some((instance, upstream)) => Pick::Instance(instance, upstream),
         None => {
             let (state, instance) = best(service);
@@ -35,7 +45,8 @@ pub fn pick_other<'a>(
     failed: &Upstream,
     now: u64,
 ) -> Option<(&'a Arc<Instance>, &'a Arc<Upstream>)> {
-    from(service, service.cursor.load(Ordering::Relaxed), Some(failed), now)
+    let turn = service.cursor.load(Ordering::Relaxed);
+    from(service, turn, Some(failed), |upstream| upstream.rest.lets_through(now))
 }
 
 /// Whether requests of this service go there, among others.
@@ -44,13 +55,13 @@ pub fn goes_to(service: &Service, upstream: &Upstream) -> bool {
     instances.filter_map(|instance| instance.upstream.as_ref()).any(|theirs| theirs.id == upstream.id)
 }
 
-/// The first instance from a turn on that is not the one to avoid. The turns of those that rest fall to whoever is
-/// next; where nobody else is left, it is better to ask than not to.
+/// The first instance from a turn on that is not the one to avoid. The turns of those that rest, and so do not let
+/// through, fall to whoever is next; where nobody else is left, it is better to ask than not to.
 fn from<'a>(
     service: &'a Service,
     turn: usize,
     avoid: Option<&Upstream>,
-    now: u64,
+    lets_through: impl Fn(&Upstream) -> bool,
 ) -> Option<(&'a Arc<Instance>, &'a Arc<Upstream>)> {
     let candidates = || {
         let turns = (0..service.ring.len()).map(|offset| turn.wrapping_add(offset) % service.ring.len());
@@ -59,7 +70,7 @@ fn from<'a>(
             .filter_map(|instance| Some((instance, instance.upstream.as_ref()?)))
             .filter(|(_, upstream)| avoid.is_none_or(|avoid| avoid.id != upstream.id))
     };
-    candidates().find(|(_, upstream)| upstream.rest.lets_through(now)).or_else(|| candidates().next())
+    candidates().find(|(_, upstream)| lets_through(upstream)).or_else(|| candidates().next())
 }
 
 /// The state that a service is in, as a visitor would see it; takes nobody's turn.
@@ -252,9 +263,12 @@ mod tests {
             };
             (0..count).map(index).collect()
         };
+        let peeked = |now| matches!(peek(&three, now), Pick::Instance(next, _) if &*next.index == "1");
+        assert!(peeked(1) && peeked(1), "a look takes nobody's turn");
         assert_eq!(at(1, 3), "123");
         assert!(upstream(0).rest.begin(1));
         assert_eq!(at(1000, 6), "223223", "its turns fall to the next");
+        assert!(!peeked(1000) && peeked(1001) && peeked(1001), "a look ends nobody's rest");
         assert_eq!(pick_other(&three, &upstream(1), 1000).map(|(other, _)| &*other.index), Some("3"));
         assert_eq!(at(1001, 6), "123223", "one request tries it when its rest has passed");
         upstream(0).rest.end();

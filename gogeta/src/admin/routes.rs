@@ -145,15 +145,13 @@ fn domain_view(table: &RouteTable, domain: &Domain) -> DomainView {
 
 /// Why a domain is in its state, in one sentence.
 pub(super) fn why_domain(table: &RouteTable, domain: &Domain) -> String {
-    match (&domain.target, &domain.kind, &domain.value) {
-        (Some(Target::Uri(target)), ..) => format!("it goes to {}", target.text),
-        (Some(Target::Service(name)), ..) => match table.service(name.as_str()) {
+    match &domain.target {
+        Some(Target::Uri(target)) => format!("it goes to {}", target.text),
+        Some(Target::Service(name)) => match table.service(name.as_str()) {
             Some(service) => why_service(service),
             None => format!("the service {name} does not exist"),
         },
-        (None, None, _) => "its type is not set".to_owned(),
-        (None, _, None) => "its value is not set".to_owned(),
-        (None, ..) => "its type and value were never right together; see problems".to_owned(),
+        None => domain.pending().map_or("", |(_, why)| why).to_owned(),
     }
 }
 

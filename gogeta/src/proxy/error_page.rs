@@ -59,14 +59,19 @@ impl Asked {
     }
 }
 
+/// When whoever gets that page should come again, in seconds; 0 where that says nothing.
+pub fn retry_after(page: Page) -> u64 {
+    match page {
+        Page::Starting | Page::Passivated | Page::Unavailable => RETRY_AFTER_SECONDS,
+        _ => 0,
+    }
+}
+
 /// The page that tells of an error.
 pub fn respond(worker: &Worker, client: &Client, asked: &Asked, error: &ProxyError) -> Response<Body> {
     tell(worker, client, asked, error);
     let (page, status) = error.page(worker.config().legacy_codes);
-    let retry_after = match page {
-        Page::Starting | Page::Passivated | Page::Unavailable => RETRY_AFTER_SECONDS,
-        _ => 0,
-    };
+    let retry_after = retry_after(page);
     let (service, instance) = match error {
         ProxyError::NotStarted { service, instance, .. } => {
             (&**service, instance.as_ref().map_or("", |instance| &*instance.index))

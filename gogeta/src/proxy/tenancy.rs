@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use gogeta_common::guard::grammar::FIELDS_MAX;
 use gogeta_common::guard::{HEAD_MAX, Method};
 use gogeta_common::pair::Carried;
-use http::header::{HOST, UPGRADE};
+use http::header::{HOST, HeaderValue, UPGRADE};
+use http::{Request, Version};
 
 use super::client::Client;
 use super::forward::Inbound;
@@ -15,6 +16,7 @@ use super::headers;
 use super::worker::{Shared, Worker};
 use crate::access_log::{Buffer, Line};
 use crate::balance;
+use crate::config::Config;
 use crate::routes::host::HostPort;
 use crate::routes::model::{Domain, Instance, Upstream};
 use crate::routes::splice::{self, SpliceMode};
@@ -50,16 +52,102 @@ pub struct Tenancy {
     since: Instant,
 }
 
-/// Who carries connections of that mode, where there is such an engine; none is userspace.
-fn kind(engine: &Engine, mode: SpliceMode) -> Option<Kind> {
+/// Why userspace carries a route's connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barrier {
+    /// It came by HTTP/1.0.
+    Old,
+    /// The instance is spoken to by TLS.
+    Tls,
+    /// Nothing follows on its connection.
+    Last,
+    /// It is asked for: by the flag, the domain or the instance.
+    Off,
+    /// There is no such engine.
+    Missing(Kind),
+    /// The instance's answers are ones that the kernel cannot carry.
+    Strikes,
+    /// Each request may have to be sent to https.
+    Https,
+    /// Each request gets something that the kernel does not add.
+    Adds,
+    /// The limits are stricter than the guard's.
+    Limits,
+    /// The target names the host, and no field does.
+    Target,
+}
+
+/// Who carries connections of that mode, where there `has` to be such an engine.
+fn kind(has: impl Fn(Kind) -> bool, mode: SpliceMode) -> Result<Kind, Barrier> {
     let kind = match mode {
-        SpliceMode::Off => return None,
+        SpliceMode::Off => return Err(Barrier::Off),
         SpliceMode::Sockmap => Kind::Sockmap,
         // It is the faster one wherever it can be (docs/benchmarks/data-plane.md); sockmap is slower than userspace
         // for most.
         SpliceMode::Auto | SpliceMode::Wire => Kind::Wire,
     };
-    Some(kind).filter(|kind| engine.has(*kind))
+    if has(kind) { Ok(kind) } else { Err(Barrier::Missing(kind)) }
+}
+
+/// Who carries what may be carried of connections that lead to that instance.
+///
+/// # Errors
+///
+/// Why nobody but userspace does.
+pub fn carrier<B>(
+    has: impl Fn(Kind) -> bool,
+    config: &Config,
+    request: &Request<B>,
+    domain: Option<&Domain>,
+    (instance, upstream): (&Instance, &Upstream),
+) -> Result<Kind, Barrier> {
+    if request.version() < Version::HTTP_11 {
+        return Err(Barrier::Old);
+    }
+    if upstream.tls.is_some() {
+        return Err(Barrier::Tls);
+    }
+    if headers::is_last(request.headers()) {
+        return Err(Barrier::Last);
+    }
+    let said = splice::both(
+        domain.and_then(|domain| domain.config.splice.as_ref()),
+        instance.config.splice.as_ref(),
+    );
+    kind(has, config.splice.mode_for(said))
+}
+
+/// The Host of requests that the kernel may carry on such connections: those that the guard lets pass must come out as
+/// userspace would send them, but for what the engine's documentation says of added fields. `now` is the workers'.
+///
+/// # Errors
+///
+/// Why it carries none.
+pub fn carried<'a, B>(
+    config: &Config,
+    request: &'a Request<B>,
+    domain: Option<&Domain>,
+    upstream: &Upstream,
+    now: u64,
+) -> Result<&'a HeaderValue, Barrier> {
+    if upstream.strikes.is_out(now) {
+        return Err(Barrier::Strikes);
+    }
+    if config.force_ssl || domain.is_some_and(|domain| domain.config.force_ssl == Some(true)) {
+        return Err(Barrier::Https);
+    }
+    // What each request would get, and the kernel does not add.
+    if config.url_header.is_some() || config.headers.request_id || config.headers.via_response {
+        return Err(Barrier::Adds);
+    }
+    // What the guard lets pass, the gate must not refuse.
+    let (limits, answers) = (&config.limits, &config.response_limits);
+    if limits.head.min(limits.target).min(answers.head) < HEAD_MAX
+        || limits.fields.min(answers.fields) < usize::from(FIELDS_MAX)
+    {
+        return Err(Barrier::Limits);
+    }
+    request.headers().get(HOST).filter(|_| request.uri().authority().is_none()).ok_or(Barrier::Target)
 }
 
 impl Tenancy {
@@ -95,9 +183,7 @@ impl Tenancy {
     }
 }
 
-/// Notes what a request is routed by, if the kernel may carry others like it: those that the guard lets pass must
-/// come out as userspace would send them, but for what the engine's documentation says of added fields. A tunnel that
-/// it opens is only bytes.
+/// Notes what a request is routed by, if the kernel may carry others like it. A tunnel that it opens is only bytes.
 pub fn settle(
     worker: &Worker,
     client: &Client,
@@ -106,15 +192,9 @@ pub fn settle(
     (instance, upstream): (&Arc<Instance>, &Arc<Upstream>),
 ) {
     let Some(Splice { engine, .. }) = &worker.shared.splice else { return };
-    if client.is_old.get() || upstream.tls.is_some() || headers::is_last(request.headers()) {
-        return;
-    }
     let config = worker.config();
-    let said = splice::both(
-        domain.and_then(|domain| domain.config.splice.as_ref()),
-        instance.config.splice.as_ref(),
-    );
-    let Some(kind) = kind(engine, config.splice.mode_for(said)) else { return };
+    let has = |kind| engine.has(kind);
+    let Ok(kind) = carrier(has, &config, request, domain, (instance, upstream)) else { return };
     let name = &*host.host;
     if request.method() == http::Method::CONNECT || request.headers().contains_key(UPGRADE) {
         let (host, upstream) = (name.to_owned(), upstream.location.to_string());
@@ -122,22 +202,7 @@ pub fn settle(
         let name = Name { client: client.address, host, service, upstream, engine: kind.name() };
         client.tunnel_name.replace(Some((kind, name)));
     }
-    if upstream.strikes.is_out(worker.ward.now()) {
-        return;
-    }
-    let insists = config.force_ssl || domain.is_some_and(|domain| domain.config.force_ssl == Some(true));
-    // What each request would get, and the kernel does not add.
-    let adds = config.url_header.is_some() || config.headers.request_id || config.headers.via_response;
-    // What the guard lets pass, the gate must not refuse.
-    let (limits, answers) = (&config.limits, &config.response_limits);
-    let is_strict = limits.head.min(limits.target).min(answers.head) < HEAD_MAX
-        || limits.fields.min(answers.fields) < usize::from(FIELDS_MAX);
-    if insists || adds || is_strict {
-        return;
-    }
-    let Some(field) = request.headers().get(HOST).filter(|_| request.uri().authority().is_none()) else {
-        return;
-    };
+    let Ok(field) = carried(&config, request, domain, upstream, worker.ward.now()) else { return };
     let block = match kind {
         Kind::Wire => headers::added(&client.peer, host.port, field, &config.headers),
         Kind::Sockmap => Vec::new(),
@@ -212,6 +277,6 @@ impl Tenant for Tenancy {
         let is_there = balance::goes_to(service, &self.upstream);
         let mode = self.shared.config.load().splice.mode_for(route.splice(Some(&self.instance)));
         let Some(Splice { engine, .. }) = &self.shared.splice else { return false };
-        is_there && kind(engine, mode) == Some(self.kind)
+        is_there && kind(|kind| engine.has(kind), mode) == Ok(self.kind)
     }
 }

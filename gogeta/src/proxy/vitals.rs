@@ -61,10 +61,15 @@ impl Clock {
     }
 
     fn renew(&self) -> u64 {
-        let now = u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        let now = now();
         self.now.set(now);
         now
     }
+}
+
+/// What the workers' clocks will tell at their next tick, for those that are no worker.
+pub fn now() -> u64 {
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
 /// The deadlines of one connection, and how to wake it when one has passed.

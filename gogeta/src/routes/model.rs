@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::key::DomainField;
 use super::rest::Rest;
 use super::splice::SpliceSetting;
 use super::strikes::Strikes;
@@ -177,6 +178,20 @@ pub struct Domain {
     pub target: Option<Target>,
     /// Its options.
     pub config: DomainConfig,
+}
+
+impl Domain {
+    /// Why it is pending: the key that is missing or wrong, and a sentence. None where it is routed.
+    pub fn pending(&self) -> Option<(DomainField, &'static str)> {
+        match (&self.target, &self.kind, &self.value) {
+            (Some(_), ..) => None,
+            (None, None, _) => Some((DomainField::Type, "its type is not set")),
+            (None, _, None) => Some((DomainField::Value, "its value is not set")),
+            (None, ..) => {
+                Some((DomainField::Value, "its type and value were never right together; see problems"))
+            }
+        }
+    }
 }
 
 /// An instance of a service.

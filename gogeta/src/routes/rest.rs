@@ -19,6 +19,12 @@ impl Rest {
         self.0.load(Ordering::Relaxed) == 0
     }
 
+    /// How long it still rests at `now`; none where a request would be let through. Changes nothing.
+    pub fn left(&self, now: u64) -> Option<u64> {
+        let until = self.0.load(Ordering::Relaxed) >> COUNT_BITS;
+        until.checked_sub(now).filter(|left| *left > 0)
+    }
+
     /// Whether a request may go there at `now`. When a rest has passed, one may, and the next rest has begun for
     /// all others: it ends if that one gets through.
     pub fn lets_through(&self, now: u64) -> bool {
@@ -61,6 +67,7 @@ mod tests {
         for length in [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000].into_iter().chain([30_000; 20])
         {
             assert!(!rest.lets_through(now + length - 1), "{length}");
+            assert_eq!((rest.left(now), rest.left(now + length)), (Some(length), None));
             now += length;
             assert!(rest.lets_through(now) && !rest.lets_through(now), "one tries it after {length}");
             assert!(!rest.begin(now), "that it fails is no news");

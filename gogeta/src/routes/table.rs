@@ -100,6 +100,11 @@ impl RouteTable {
         self.revision
     }
 
+    /// How a host becomes a target.
+    pub fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
     /// Where requests for `host` go. The host is normalised, as [`host::parse`] gives it.
     pub fn resolve(&self, host: &str) -> Route<'_> {
         match &self.resolver {
@@ -115,22 +120,20 @@ impl RouteTable {
         }
     }
 
-    /// The domain that a host belongs to: exact, then without `www.`, then the longest wildcard.
+    /// The domain that a host belongs to: the first that matches it and is not pending.
     fn domain(&self, host: &str) -> Option<&Domain> {
-        let exact = |host: &str| self.domains.get(host).filter(|domain| domain.target.is_some());
-        exact(host)
-            .or_else(|| host::without_www(host).and_then(exact))
-            .or_else(|| self.wildcard(host))
-            .map(Arc::as_ref)
+        self.matches(host).find(|domain| domain.target.is_some()).map(Arc::as_ref)
     }
 
-    fn wildcard(&self, host: &str) -> Option<&Arc<Domain>> {
-        if self.wildcards.is_empty() {
-            return None;
-        }
-        let dots = host.bytes().enumerate().filter(|(at, byte)| *byte == b'.' && *at > 0);
-        dots.map(|(at, _)| &host[at..])
-            .find_map(|suffix| self.wildcards.get(suffix).filter(|domain| domain.target.is_some()))
+    /// The domains that match a host, pending ones too, in the order of their say: the exact one, that of the host
+    /// without `www.`, then wildcards, the longest first.
+    pub fn matches(&self, host: &str) -> impl Iterator<Item = &Arc<Domain>> {
+        let exact = std::iter::once(host).chain(host::without_www(host));
+        let wildcards = if self.wildcards.is_empty() { "" } else { host };
+        let dots = wildcards.bytes().enumerate().filter(|(at, byte)| *byte == b'.' && *at > 0);
+        exact
+            .filter_map(|host| self.domains.get(host))
+            .chain(dots.filter_map(|(at, _)| self.wildcards.get(&host[at..])))
     }
 
     fn follow<'a>(&'a self, domain: &'a Domain) -> Route<'a> {
