@@ -22,6 +22,7 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod explain;
 pub mod feedback;
 pub mod inherited;
 pub mod journal;
