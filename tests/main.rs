@@ -22,6 +22,7 @@ mod etcd_faults;
 mod etcd_routes;
 mod etcd_state;
 mod etcd_storm;
+mod explain;
 mod file_routes;
 mod forwarding;
 mod guard;

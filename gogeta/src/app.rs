@@ -334,7 +334,8 @@ pub(crate) fn share(
     Ok((Arc::new(shared), inbox, writer))
 }
 
-fn resolver(kind: ResolverType) -> Result<Resolver, StartError> {
+/// How hosts become targets, by what was chosen.
+pub(crate) fn resolver(kind: ResolverType) -> Result<Resolver, StartError> {
     Ok(match kind {
         ResolverType::IoEtcd => Resolver::Domains,
         ResolverType::Env => Resolver::Env,

@@ -39,6 +39,7 @@ async fn each_help_has_an_example_and_the_exit_codes() {
         "import",
         "wait",
         "register",
+        "explain",
     ];
     for command in commands {
         let line = format!("{command} --help");

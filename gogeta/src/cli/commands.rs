@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Options;
+use super::{ExplainOptions, Options};
 use crate::config::Seconds;
 
 /// What gogeta can do besides serving.
@@ -66,6 +66,17 @@ pub enum Command {
         Exit codes: 2 wrong usage, or etcd cannot be used from the start; else it runs until a signal ends it."
     )]
     Watch(WatchOptions),
+    /// Tell step by step how a request would be routed now
+    #[command(
+        after_help = "Examples:\n  gogeta explain www.example.com\n  gogeta explain https://www.example.com/shop?q=1\n  \
+        gogeta explain www.example.com /robots.txt -X HEAD -H 'User-Agent: kube-probe/1'\n  \
+        gogeta explain www.example.com --routes routes.toml\n  \
+        gogeta explain www.example.com --etcd-address http://127.0.0.1:2379 --json | jq .verdict\n\n\
+        The running gogeta is asked (--admin); with --routes or flags for etcd the routes are read from there, and \n\
+        whether instances rest, and which engines there are, is not known.\n\n\
+        Exit codes: 0 it would be sent on; 1 it would not; 2 wrong usage, or nobody can be asked."
+    )]
+    Explain(ExplainOptions),
     /// Write a shell's completions to standard output
     #[command(after_help = "Examples:\n  gogeta completions bash > /etc/bash_completion.d/gogeta\n  \
         gogeta completions zsh > \"${fpath[1]}/_gogeta\"")]

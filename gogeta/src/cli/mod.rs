@@ -3,6 +3,7 @@
 mod commands;
 mod legacy;
 mod options;
+mod running;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 pub use commands::*;
 pub use legacy::modernise;
 pub use options::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType};
+pub use running::{AdminFlags, ExplainOptions};
 
 /// A dynamic HTTP reverse proxy: its routes live in etcd (or a file) and change while it runs.
 #[derive(Debug, Parser)]

@@ -19,6 +19,9 @@ pub enum Failure {
     /// etcd cannot be used.
     #[error("cannot use etcd (--etcd-address): {0}")]
     Etcd(Reason),
+    /// No running gogeta can be asked.
+    #[error("{0}")]
+    Away(String),
     /// Nobody listens to the answer any more, which is no mistake of anyone's.
     #[error("nobody listens any more")]
     Unheard,
@@ -30,7 +33,7 @@ impl Failure {
         match self {
             Self::Unheard => 0,
             Self::No(_) => 1,
-            Self::Usage(_) | Self::Etcd(_) => 2,
+            Self::Usage(_) | Self::Etcd(_) | Self::Away(_) => 2,
         }
     }
 }

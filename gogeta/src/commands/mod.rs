@@ -1,16 +1,19 @@
-//! The commands beside serving: each talks to etcd (or a file), says what it did, and ends with a code.
+//! The commands beside serving: each talks to etcd (or a file, or a running gogeta), says what it did, and ends with a code.
 //!
 //! Exit codes: 0 where it is done or so; 1 where it is not, or was refused; 2 where what was given is wrong, or etcd
 //! cannot be used. Standard output has the answer and nothing else: a table for people, JSON with `--json`.
 //!
+//! - `client`: a running gogeta's admin listener, asked
 //! - `context`: where etcd is, and why a command failed
 //! - `fields`: some fields of a config, set or removed
 //! - `output`: tables, colours, JSON
 //! - `routes`: etcd's keys as a route table, for those that show states
 
 mod check;
+mod client;
 mod context;
 mod document;
+mod explain;
 mod export;
 mod fields;
 mod import;
@@ -47,6 +50,7 @@ pub fn run(cli: &Cli, command: &Command) -> Result<u8, Failure> {
             Command::Completions { shell } => paperwork::completions(*shell),
             Command::Man { directory } => paperwork::man(directory.as_deref()),
             Command::Register(options) => register::run(cli, options).await,
+            Command::Explain(options) => explain::run(cli, options).await,
             Command::Service(command) => service::run(cli, command).await,
             Command::Wait(options) => wait::run(cli, options).await,
             Command::Watch(options) => watch::run(cli, options).await,

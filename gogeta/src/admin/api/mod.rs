@@ -81,6 +81,7 @@ fn all() -> Vec<Endpoint> {
         endpoint!(POST "/api/profile/start" profile::start),
         endpoint!(POST "/api/profile/stop" profile::stop),
         endpoint!(GET "/api/profile/flamegraph.svg" profile::flamegraph),
+        endpoint!(GET "/api/explain" explanation::get),
         endpoint!(GET "/api/openapi.json" openapi::get),
     ]
 }

@@ -48,6 +48,7 @@ use crate::admin::ready;
         profile::start,
         profile::stop,
         profile::flamegraph,
+        explanation::get,
         get,
     ),
     modifiers(&Tokens),
