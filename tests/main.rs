@@ -48,6 +48,7 @@ mod signals;
 mod slow;
 mod stages;
 mod status;
+mod terminal;
 mod timeouts;
 mod tls;
 mod upgrade;

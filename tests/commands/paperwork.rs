@@ -40,6 +40,8 @@ async fn each_help_has_an_example_and_the_exit_codes() {
         "wait",
         "register",
         "explain",
+        "status",
+        "top",
     ];
     for command in commands {
         let line = format!("{command} --help");

@@ -13,6 +13,7 @@ pub(crate) mod parking;
 pub(crate) mod random;
 pub(crate) mod strace;
 pub(crate) mod stuff;
+pub(crate) mod tmux;
 pub(crate) mod truth;
 pub(crate) mod tunnel;
 pub(crate) mod wait;

@@ -8,6 +8,7 @@
 mod apt;
 mod bench;
 mod build_ebpf;
+mod captures;
 mod ci;
 mod command;
 mod counts;
@@ -40,6 +41,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Do to parked connections at length what the tests do briefly, and over bad links; as root
     Torture(torture::Args),
+    /// Fill docs/terminal.md anew with what gogeta shows in a terminal
+    Captures,
     /// Check the rules that no compiler checks
     Tidy,
     /// Build the eBPF object, or check that the committed one is up to date
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Fuzz(args) => fuzz::run(&args, require_all()),
         Task::Torture(args) => torture::run(&args),
+        Task::Captures => captures::run(),
         Task::Tidy => tidy::run(),
         Task::BuildEbpf(args) => build_ebpf::run(&args, require_all()),
     };

@@ -30,6 +30,7 @@ pub(crate) const ALL: &[Tool] = &[
     tool("curl", "curl", "real clients in front of the proxy"),
     tool("strace", "strace", "that the kernel carries requests without a system call of the proxy"),
     tool("python3", "python3", "backends and clients of odd manners"),
+    tool("tmux", "tmux", "what gogeta shows in a terminal"),
     tool("valgrind", "valgrind", "instructions per request"),
     Tool {
         name: "h11",

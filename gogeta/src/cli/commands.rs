@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{ExplainOptions, Options};
+use super::{ExplainOptions, Options, StatusOptions, TopOptions};
 use crate::config::Seconds;
 
 /// What gogeta can do besides serving.
@@ -77,6 +77,18 @@ pub enum Command {
         Exit codes: 0 it would be sent on; 1 it would not; 2 wrong usage, or nobody can be asked."
     )]
     Explain(ExplainOptions),
+    /// Show what a running gogeta does, and what is wrong, on one screen
+    #[command(after_help = "Examples:\n  gogeta status\n  gogeta status --json | jq .traffic\n\n\
+        Exit codes: 0 it is ready; 1 it is not; 2 wrong usage, or nobody can be asked.")]
+    Status(StatusOptions),
+    /// Watch a running gogeta: traffic, engines, services, instances, domains and what changes
+    #[command(
+        after_help = "Examples:\n  gogeta top\n  gogeta top --admin http://10.0.0.5:7778 --interval 5s\n\n\
+        Press ? for the keys. It goes on when gogeta is back, and says meanwhile that it is away.\n\n\
+        Exit codes: 0 at its end; 2 wrong usage, nobody can be asked at the start, or there is no terminal; 128 and\n\
+        the signal that ended it."
+    )]
+    Top(TopOptions),
     /// Write a shell's completions to standard output
     #[command(after_help = "Examples:\n  gogeta completions bash > /etc/bash_completion.d/gogeta\n  \
         gogeta completions zsh > \"${fpath[1]}/_gogeta\"")]

@@ -15,7 +15,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 pub use commands::*;
 pub use legacy::modernise;
 pub use options::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType};
-pub use running::{AdminFlags, ExplainOptions};
+pub use running::{AdminFlags, ExplainOptions, StatusOptions, TopOptions};
 
 /// A dynamic HTTP reverse proxy: its routes live in etcd (or a file) and change while it runs.
 #[derive(Debug, Parser)]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::EtcdFlags;
+use crate::config::Seconds;
 
 /// Where the running gogeta is.
 #[derive(Debug, Clone, Default, Args)]
@@ -16,6 +17,28 @@ pub struct AdminFlags {
     /// Read options from this TOML file, as the proxy does [env: GOGETA_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// `gogeta status`
+#[derive(Debug, Args)]
+pub struct StatusOptions {
+    /// JSON for programs, as /api/status has it, instead of text for people
+    #[arg(long)]
+    pub json: bool,
+    /// Where the running gogeta is.
+    #[command(flatten)]
+    pub at: AdminFlags,
+}
+
+/// `gogeta top`
+#[derive(Debug, Args)]
+pub struct TopOptions {
+    /// Ask so often
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    pub interval: Seconds,
+    /// Where the running gogeta is.
+    #[command(flatten)]
+    pub at: AdminFlags,
 }
 
 /// `gogeta explain`

@@ -6,6 +6,7 @@
 //! - `client`: a running gogeta's admin listener, asked
 //! - `context`: where etcd is, and why a command failed
 //! - `fields`: some fields of a config, set or removed
+//! - `measures`: rates, times and amounts, as people read them
 //! - `output`: tables, colours, JSON
 //! - `routes`: etcd's keys as a route table, for those that show states
 
@@ -17,12 +18,15 @@ mod explain;
 mod export;
 mod fields;
 mod import;
+mod measures;
 mod output;
 mod paperwork;
 mod register;
 mod route;
 mod routes;
 mod service;
+mod status;
+mod top;
 mod wait;
 mod watch;
 
@@ -51,6 +55,8 @@ pub fn run(cli: &Cli, command: &Command) -> Result<u8, Failure> {
             Command::Man { directory } => paperwork::man(directory.as_deref()),
             Command::Register(options) => register::run(cli, options).await,
             Command::Explain(options) => explain::run(cli, options).await,
+            Command::Status(options) => status::run(cli, options).await,
+            Command::Top(options) => top::run(cli, options).await,
             Command::Service(command) => service::run(cli, command).await,
             Command::Wait(options) => wait::run(cli, options).await,
             Command::Watch(options) => watch::run(cli, options).await,

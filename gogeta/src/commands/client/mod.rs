@@ -1,5 +1,7 @@
 //! A running gogeta's admin listener, asked: one connection, kept while it can be.
 
+pub(super) mod answers;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
