@@ -1,11 +1,24 @@
 //! `/api/history`: the last five minutes, second by second.
 
+#![expect(unused_qualifications, reason = "utoipa's macro names parameters by a path")]
+
 use axum::extract::State;
 use axum::response::Json;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
+use super::asked::Asked;
+use super::fault::Fault;
 use crate::admin::Admin;
+
+/// From where on: who has the rest asks for what is new, once a second.
+#[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct After {
+    /// Only points later than this, in seconds since 1970.
+    after: f64,
+}
 
 /// The last five minutes, the oldest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -46,7 +59,15 @@ pub struct Bytes {
 }
 
 /// The last five minutes, second by second.
-#[utoipa::path(get, path = "/api/history", tag = "state", responses((status = 200, body = History)))]
-pub(super) async fn get(State(admin): State<Admin>) -> Json<History> {
-    Json(admin.sampler.history())
+#[utoipa::path(
+    get,
+    path = "/api/history",
+    tag = "state",
+    params(After),
+    responses((status = 200, body = History), (status = 400, response = inline(Fault)))
+)]
+pub(super) async fn get(State(admin): State<Admin>, Asked(asked): Asked<After>) -> Json<History> {
+    let mut history = admin.sampler.history();
+    history.points.retain(|point| point.at > asked.after);
+    Json(history)
 }
