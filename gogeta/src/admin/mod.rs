@@ -6,6 +6,7 @@ mod guard;
 mod live;
 mod operator;
 mod overview;
+mod page;
 pub mod ready;
 pub mod routes;
 mod sampler;
@@ -22,7 +23,6 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
@@ -147,7 +147,7 @@ fn registry(shared: &Arc<Shared>) -> Registry {
 /// Health and metrics say little, and are asked by whatever name a supervisor or Prometheus knows this gogeta by, such
 /// as a container's.
 fn router(admin: Admin) -> Router {
-    let page = Router::new().route("/", get(index)).layer(from_fn_with_state(admin.clone(), guard::page));
+    let page = page::router().layer(from_fn_with_state(admin.clone(), guard::page));
     let api = router_of(api::endpoints(&admin)).layer(from_fn_with_state(admin.clone(), guard::api));
     let health = router_of(health());
     let not_allowed = async || Fault::new(StatusCode::METHOD_NOT_ALLOWED, "this is not done by that method");
@@ -184,12 +184,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     let failed =
         |error: tokio::task::JoinError| Fault::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
     tokio::task::spawn_blocking(work).await.map_err(failed)
-}
-
-async fn index() -> &'static str {
-    "gogeta\n\n/healthz           the process is alive\n/readyz            it has routes and is not on its way out\n\
-     /metrics           for Prometheus\n/api/status        how it is\n/api/routes        every domain and instance, its \
-     state and why\n/api/pairs         the connections that the kernel carries\n/api/openapi.json  all that can be asked\n"
 }
 
 /// What supervisors and Prometheus ask.

@@ -175,7 +175,7 @@ fn say(addresses: &Addresses, routes: &Path) {
     println!("  curl -i -H 'Host: stopped.localhost' -H 'Accept: application/json' http://{proxy}/");
     println!("  curl -N -H 'Host: hello.localhost' http://{proxy}/events");
     if let Some(admin) = addresses.admin {
-        println!("\nWhat is routed where, and why:\n");
+        println!("\nWhat is routed where, and why, on the dashboard at http://{admin}/, or by curl:\n");
         println!("  curl http://{admin}/api/routes");
         println!("  curl http://{admin}/metrics");
     }
