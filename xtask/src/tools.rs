@@ -27,6 +27,7 @@ pub(crate) const ALL: &[Tool] = &[
     tool("conntrack", "conntrack", "hosts that follow connections"),
     tool("wrk", "wrk", "behaviour under load"),
     tool("varnishtest", "varnish", "scripts of clients and servers on both sides of the proxy"),
+    tool("chromium", "chromium", "the dashboard, in a browser"),
     tool("curl", "curl", "real clients in front of the proxy"),
     tool("strace", "strace", "that the kernel carries requests without a system call of the proxy"),
     tool("python3", "python3", "backends and clients of odd manners"),
