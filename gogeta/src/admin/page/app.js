@@ -154,9 +154,13 @@ function onKey(event) {
   const list = lists[document.body.dataset.view] ?? (document.body.dataset.view === 'overview' ? lists.domains : null);
   const isInList = target === document.body || Boolean(target.closest?.('table.list'));
   if (event.key === '/') {
-    if (!list) location.hash = '#/domains';
-    // In a view that is on its way the field is not there yet.
-    setTimeout(() => (list ?? lists.domains).search.focus(), 0);
+    // At once: the next key may be there already.
+    if (list) list.search.focus();
+    else {
+      location.hash = '#/domains';
+      // In a view that is on its way the field is not there yet.
+      setTimeout(() => lists.domains.search.focus(), 0);
+    }
   } else if (event.key === '?') byId('keys').showModal();
   else if (list && (event.key === 'j' || (event.key === 'ArrowDown' && isInList && target !== document.body))) list.move(1);
   else if (list && (event.key === 'k' || (event.key === 'ArrowUp' && isInList && target !== document.body))) list.move(-1);
