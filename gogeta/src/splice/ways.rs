@@ -5,7 +5,7 @@
 //! an open socket that holds without an end. When the socket is closed the kernel may have it for a while yet: until
 //! its FIN is acknowledged, and in TIME_WAIT (RFC 9293, 3.6). For so long the way lingers; a reset leaves nothing
 //! behind, nor does a socket past which nothing was carried. Where a tunnel is over that was carried to its end, the way
-//! is its slot's ([`super::late`]).
+//! is its slot's (`late`).
 //!
 //! Where there is no room for another way, the one that has lingered the longest goes first. What that costs is a FIN,
 //! or the acknowledgement of one, that is sent again and not understood: whoever waits for it gives up after a while,
