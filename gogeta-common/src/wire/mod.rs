@@ -524,6 +524,8 @@ impl Carriage {
 }
 
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod simulated;
 #[cfg(test)]
 mod simulated_tunnel;

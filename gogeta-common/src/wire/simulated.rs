@@ -3,45 +3,18 @@
 
 extern crate std;
 
-use core::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::vec::Vec;
 use std::{format, vec};
 
 use super::drive::{Books, Hands, Outcome, of_client, of_socket, of_upstream};
+use super::links::{Chance, Links, Packet, To};
 use super::segment::{ACK, FIN, Segment};
 use super::{Carriage, Place, Side};
 use crate::guard::Framing;
 use crate::pair::{Phase, Step, Word};
 
 const BLOCK: &[u8] = b"[the block]";
-
-/// Numbers that look random (Vigna's SplitMix64), from a seed that tells them all.
-pub(super) struct Chance(pub(super) u64);
-
-impl Chance {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut it = self.0;
-        it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        it ^ (it >> 31)
-    }
-
-    pub(super) fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    pub(super) fn percent(&mut self, share: usize) -> bool {
-        self.below(100) < share
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Packet {
-    segment: Segment,
-    data: Vec<u8>,
-}
 
 /// One end of a connection.
 struct Tcp {
@@ -146,16 +119,6 @@ fn first(bytes: &[u8]) -> Option<usize> {
     bytes.windows(2).position(|two| two == b"\r\n").map(|at| at + 2)
 }
 
-/// Where a packet is going.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum To {
-    Client,
-    Upstream,
-    WireOfClient,
-    WireOfUpstream,
-    Tick,
-}
-
 /// What the kernel's part sees of gogeta's sockets, and the pair's word.
 struct Kernel {
     word: Word,
@@ -225,12 +188,7 @@ impl Hands for Kernel {
 }
 
 struct World {
-    chance: Chance,
-    now: u64,
-    count: u64,
-    events: BinaryHeap<Reverse<(u64, u64, To, usize)>>,
-    packets: Vec<Packet>,
-    loss: usize,
+    links: Links,
     client: Tcp,
     upstream: Tcp,
     c: Tcp,
@@ -267,13 +225,8 @@ impl World {
             answered: 0,
             carried: 0,
         };
-        let mut world = Self {
-            chance,
-            now: 0,
-            count: 0,
-            events: BinaryHeap::new(),
-            packets: Vec::new(),
-            loss,
+        Self {
+            links: Links::new(chance, loss),
             client,
             upstream,
             c: mine,
@@ -285,36 +238,20 @@ impl World {
             asked: None,
             taken: 0,
             heard: Vec::new(),
-        };
-        world.events.push(Reverse((300, 0, To::Tick, 0)));
-        world
-    }
-
-    /// Sends a packet over a link.
-    fn send(&mut self, packet: Packet, to: To) {
-        if self.chance.percent(self.loss) {
-            return;
-        }
-        let times = 1 + usize::from(self.chance.percent(self.loss));
-        for _ in 0..times {
-            let late = if self.chance.percent(self.loss) { self.chance.below(200) } else { 0 };
-            self.count += 1;
-            self.packets.push(packet.clone());
-            self.events.push(Reverse((self.now + 5 + late as u64, self.count, to, self.packets.len() - 1)));
         }
     }
 
     fn flush(&mut self) {
-        for packet in self.client.send(&mut self.chance) {
-            self.send(packet, To::WireOfClient);
+        for packet in self.client.send(&mut self.links.chance) {
+            self.links.send(&packet, To::WireOfClient);
         }
-        for packet in self.upstream.send(&mut self.chance) {
-            self.send(packet, To::WireOfUpstream);
+        for packet in self.upstream.send(&mut self.links.chance) {
+            self.links.send(&packet, To::WireOfUpstream);
         }
-        for packet in self.c.send(&mut self.chance) {
+        for packet in self.c.send(&mut self.links.chance) {
             self.emit(packet, false);
         }
-        for packet in self.u.send(&mut self.chance) {
+        for packet in self.u.send(&mut self.links.chance) {
             self.emit(packet, true);
         }
     }
@@ -325,7 +262,7 @@ impl World {
         let Some(side) = side else { return };
         let numbers = side.outward(packet.segment.seq, packet.segment.ack);
         (packet.segment.seq, packet.segment.ack) = (numbers.seq, numbers.ack);
-        self.send(packet, if is_upstream { To::Upstream } else { To::Client });
+        self.links.send(&packet, if is_upstream { To::Upstream } else { To::Client });
     }
 
     fn look(&mut self) {
@@ -373,7 +310,7 @@ impl World {
                     packet.data.splice(end..end, BLOCK.iter().copied());
                     packet.segment.len += BLOCK.len() as u32;
                 }
-                self.send(packet, if is_upstream { To::Client } else { To::Upstream });
+                self.links.send(&packet, if is_upstream { To::Client } else { To::Upstream });
             }
             Outcome::Drop => {}
         }
@@ -409,7 +346,7 @@ impl World {
         }
         self.flush();
         let is_idle = self.asked.is_none() && self.read == (self.c.got.len(), self.u.got.len());
-        if is_idle && self.chance.percent(50) {
+        if is_idle && self.links.chance.percent(50) {
             self.kernel.word = self.kernel.word.after(Step::Ready).unwrap();
         }
     }
@@ -433,20 +370,19 @@ impl World {
     }
 
     fn step(&mut self) {
-        let Some(Reverse((now, _, to, packet))) = self.events.pop() else { return };
-        self.now = now;
+        let Some((to, packet)) = self.links.next() else { return };
         match to {
             To::Client | To::Upstream => {
-                let packet = self.packets[packet].clone();
+                let packet = self.links.packets[packet].clone();
                 let is_client = to == To::Client;
                 let tcp = if is_client { &mut self.client } else { &mut self.upstream };
                 if let Some(answer) = tcp.receive(&packet) {
-                    self.send(answer, if is_client { To::WireOfClient } else { To::WireOfUpstream });
+                    self.links.send(&answer, if is_client { To::WireOfClient } else { To::WireOfUpstream });
                 }
                 self.answer();
             }
             To::WireOfClient | To::WireOfUpstream => {
-                let packet = self.packets[packet].clone();
+                let packet = self.links.packets[packet].clone();
                 self.wire(packet, to == To::WireOfUpstream);
             }
             To::Tick => {
@@ -457,21 +393,21 @@ impl World {
                         2 => &mut self.c,
                         _ => &mut self.u,
                     };
-                    let Some(packet) = tcp.tick(&mut self.chance) else { continue };
+                    let Some(packet) = tcp.tick(&mut self.links.chance) else { continue };
                     match of {
-                        0 => self.send(packet, To::WireOfClient),
-                        1 => self.send(packet, To::WireOfUpstream),
+                        0 => self.links.send(&packet, To::WireOfClient),
+                        1 => self.links.send(&packet, To::WireOfUpstream),
                         _ => self.emit(packet, is_upstream),
                     }
                 }
-                if self.chance.percent(5) {
+                if self.links.chance.percent(5) {
                     // Userspace wants it back, or its patience ends.
-                    let step = if self.chance.percent(50) { Step::Stop } else { Step::Take };
+                    let step = if self.links.chance.percent(50) { Step::Stop } else { Step::Take };
                     if let Some(next) = self.kernel.word.after(step) {
                         self.kernel.word = next;
                     }
                 }
-                self.events.push(Reverse((self.now + 300, 0, To::Tick, 0)));
+                self.links.tick();
             }
         }
         self.serve();
@@ -503,10 +439,10 @@ fn run(seed: u64, loss: usize) -> World {
             break;
         }
         // Now and then two at once.
-        for _ in 0..=usize::from(world.chance.percent(5)) {
-            let kind = ['G', 'G', 'G', 'G', 'G', 'G', 'G', 'G', 'H', 'P'][world.chance.below(10)];
-            let length = [0, 1, 30, 3000][world.chance.below(4)];
-            let filler = world.chance.below(40);
+        for _ in 0..=usize::from(world.links.chance.percent(5)) {
+            let kind = ['G', 'G', 'G', 'G', 'G', 'G', 'G', 'G', 'H', 'P'][world.links.chance.below(10)];
+            let length = [0, 1, 30, 3000][world.links.chance.below(4)];
+            let filler = world.links.chance.below(40);
             let request = request(kind, id, length, filler);
             expected.extend_from_slice(&response(&request));
             world.client.written.extend_from_slice(&request);
@@ -514,10 +450,10 @@ fn run(seed: u64, loss: usize) -> World {
             asked.push(request);
         }
         world.flush();
-        if world.chance.percent(30) {
+        if world.links.chance.percent(30) {
             // It takes its time.
-            let until = world.now + 500;
-            while world.now < until {
+            let until = world.links.now + 500;
+            while world.links.now < until {
                 world.step();
             }
         }

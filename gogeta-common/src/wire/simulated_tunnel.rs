@@ -3,23 +3,16 @@
 
 extern crate std;
 
-use core::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::vec::Vec;
 
 use super::drive::{Books, Hands, Outcome, of_socket};
+use super::links::{Chance, Links, Packet, To};
 use super::segment::{ACK, FIN, Segment};
-use super::simulated::Chance;
 use super::tunnel::{begin, is_over, is_quiet, of_tunnel};
 use super::{Carriage, Place, Side};
 use crate::guard::Framing;
 use crate::pair::{Phase, Step, Word};
-
-#[derive(Debug, Clone)]
-struct Packet {
-    segment: Segment,
-    data: Vec<u8>,
-}
 
 /// One end of a connection. What is sent ends with a FIN, which counts as a byte.
 struct Tcp {
@@ -119,15 +112,6 @@ impl Tcp {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum To {
-    Client,
-    Upstream,
-    WireOfClient,
-    WireOfUpstream,
-    Tick,
-}
-
 struct Kernel {
     word: Word,
     places: (Place, Place),
@@ -200,12 +184,7 @@ impl Hands for Kernel {
 }
 
 struct World {
-    chance: Chance,
-    now: u64,
-    count: u64,
-    events: BinaryHeap<Reverse<(u64, u64, To, usize)>>,
-    packets: Vec<Packet>,
-    loss: usize,
+    links: Links,
     client: Tcp,
     upstream: Tcp,
     c: Tcp,
@@ -237,13 +216,8 @@ impl World {
             wakes: 0,
             ended: 0,
         };
-        let mut world = Self {
-            chance,
-            now: 0,
-            count: 0,
-            events: BinaryHeap::new(),
-            packets: Vec::new(),
-            loss,
+        Self {
+            links: Links::new(chance, loss),
             client,
             upstream,
             c: mine,
@@ -254,34 +228,20 @@ impl World {
             carried: 0,
             begun: 0,
             raced: 0,
-        };
-        world.events.push(Reverse((300, 0, To::Tick, 0)));
-        world
-    }
-
-    fn send(&mut self, packet: &Packet, to: To) {
-        if self.chance.percent(self.loss) {
-            return;
-        }
-        for _ in 0..=usize::from(self.chance.percent(self.loss)) {
-            let late = if self.chance.percent(self.loss) { self.chance.below(200) } else { 0 };
-            self.count += 1;
-            self.packets.push(packet.clone());
-            self.events.push(Reverse((self.now + 5 + late as u64, self.count, to, self.packets.len() - 1)));
         }
     }
 
     fn flush(&mut self) {
-        for packet in self.client.send(&mut self.chance) {
-            self.send(&packet, To::WireOfClient);
+        for packet in self.client.send(&mut self.links.chance) {
+            self.links.send(&packet, To::WireOfClient);
         }
-        for packet in self.upstream.send(&mut self.chance) {
-            self.send(&packet, To::WireOfUpstream);
+        for packet in self.upstream.send(&mut self.links.chance) {
+            self.links.send(&packet, To::WireOfUpstream);
         }
-        for packet in self.c.send(&mut self.chance) {
+        for packet in self.c.send(&mut self.links.chance) {
             self.emit(packet, false);
         }
-        for packet in self.u.send(&mut self.chance) {
+        for packet in self.u.send(&mut self.links.chance) {
             self.emit(packet, true);
         }
     }
@@ -296,7 +256,7 @@ impl World {
         };
         let numbers = side.outward(packet.segment.seq, packet.segment.ack);
         (packet.segment.seq, packet.segment.ack) = (numbers.seq, numbers.ack);
-        self.send(&packet, if is_upstream { To::Upstream } else { To::Client });
+        self.links.send(&packet, if is_upstream { To::Upstream } else { To::Client });
     }
 
     fn look(&mut self) {
@@ -315,7 +275,7 @@ impl World {
     fn wire(&mut self, mut packet: Packet, is_upstream: bool) {
         self.look();
         let word = self.kernel.word;
-        self.kernel.eager = (self.is_quiet() && self.chance.percent(20)).then_some(word);
+        self.kernel.eager = (self.is_quiet() && self.links.chance.percent(20)).then_some(word);
         let (kernel, books, segment) = (&mut self.kernel, &mut self.books, &packet.segment);
         let outcome = if is_upstream {
             let is_first = begin::<true, _>(kernel, books, segment);
@@ -340,7 +300,7 @@ impl World {
                 }
                 self.carried += on.new as usize;
                 (packet.segment.seq, packet.segment.ack) = (on.numbers.seq, on.numbers.ack);
-                self.send(&packet, if is_upstream { To::Client } else { To::Upstream });
+                self.links.send(&packet, if is_upstream { To::Client } else { To::Upstream });
             }
             Outcome::Drop => {
                 self.raced += usize::from(word.phase() == Phase::Open);
@@ -366,26 +326,25 @@ impl World {
         self.c.closed |= self.u.got_end;
         self.read = (self.c.received(), self.u.received());
         self.flush();
-        if !self.u.closed && !self.c.closed && self.chance.percent(50) {
+        if !self.u.closed && !self.c.closed && self.links.chance.percent(50) {
             self.books.clear_next(self.kernel.word);
             self.kernel.word = self.kernel.word.after(Step::Unlatch).unwrap();
         }
     }
 
     fn step(&mut self) {
-        let Some(Reverse((now, _, to, packet))) = self.events.pop() else { return };
-        self.now = now;
+        let Some((to, packet)) = self.links.next() else { return };
         match to {
             To::Client | To::Upstream => {
-                let packet = self.packets[packet].clone();
+                let packet = self.links.packets[packet].clone();
                 let is_client = to == To::Client;
                 let tcp = if is_client { &mut self.client } else { &mut self.upstream };
                 if let Some(answer) = tcp.receive(&packet) {
-                    self.send(&answer, if is_client { To::WireOfClient } else { To::WireOfUpstream });
+                    self.links.send(&answer, if is_client { To::WireOfClient } else { To::WireOfUpstream });
                 }
             }
-            To::WireOfClient => self.wire(self.packets[packet].clone(), false),
-            To::WireOfUpstream => self.wire(self.packets[packet].clone(), true),
+            To::WireOfClient => self.wire(self.links.packets[packet].clone(), false),
+            To::WireOfUpstream => self.wire(self.links.packets[packet].clone(), true),
             To::Tick => self.tick(),
         }
         self.serve();
@@ -393,25 +352,25 @@ impl World {
     }
 
     fn tick(&mut self) {
-        if let Some(packet) = self.client.tick(&mut self.chance) {
-            self.send(&packet, To::WireOfClient);
+        if let Some(packet) = self.client.tick(&mut self.links.chance) {
+            self.links.send(&packet, To::WireOfClient);
         }
-        if let Some(packet) = self.upstream.tick(&mut self.chance) {
-            self.send(&packet, To::WireOfUpstream);
+        if let Some(packet) = self.upstream.tick(&mut self.links.chance) {
+            self.links.send(&packet, To::WireOfUpstream);
         }
         if self.kernel.word.phase() != Phase::Over {
-            if let Some(packet) = self.c.tick(&mut self.chance) {
+            if let Some(packet) = self.c.tick(&mut self.links.chance) {
                 self.emit(packet, false);
             }
-            if let Some(packet) = self.u.tick(&mut self.chance) {
+            if let Some(packet) = self.u.tick(&mut self.links.chance) {
                 self.emit(packet, true);
             }
         }
-        if self.chance.percent(2) {
+        if self.links.chance.percent(2) {
             let step = self.kernel.word.after(Step::Stop);
             self.kernel.word = step.unwrap_or(self.kernel.word);
         }
-        self.events.push(Reverse((self.now + 300, 0, To::Tick, 0)));
+        self.links.tick();
     }
 }
 
@@ -431,12 +390,12 @@ fn run(seed: u64, loss: usize) -> World {
             world.kernel.word.phase(),
             world.books.streams(world.kernel.word)
         );
-        let World { client, upstream, chance, .. } = &mut world;
+        let World { client, upstream, links, .. } = &mut world;
         for (tcp, left) in [client, upstream].into_iter().zip(&mut left) {
-            if *left > 0 && chance.below(pace) == 0 {
+            if *left > 0 && links.chance.below(pace) == 0 {
                 *left -= 1;
-                let length = [1, 100, 5000][chance.below(3)];
-                tcp.written.extend((0..length).map(|_| chance.next() as u8));
+                let length = [1, 100, 5000][links.chance.below(3)];
+                tcp.written.extend((0..length).map(|_| links.chance.next() as u8));
                 // One side has said all, and goes on listening.
                 tcp.closed = *left == 0;
             }
