@@ -135,21 +135,6 @@ impl Seat {
         if self.engine.is_closed() {
             return Err(Unfit::Closed);
         }
-        let outcome = self.arm(client, upstream, terms, step, waker);
-        if outcome.is_ok() {
-            self.counts().parked.fetch_add(1, Ordering::Relaxed);
-        }
-        outcome
-    }
-
-    fn arm(
-        &mut self,
-        client: Half<'_>,
-        upstream: Half<'_>,
-        terms: &Terms<'_>,
-        step: Step,
-        waker: &Waker,
-    ) -> Result<(), Unfit> {
         is_all_read(client.0, client.1)?;
         is_all_read(upstream.0, upstream.1)?;
         self.join(upstream)?;
@@ -191,6 +176,7 @@ impl Seat {
             self.engine.ignore(slot, sockets);
             return Err(Unfit::Unquiet);
         }
+        self.counts().parked.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
