@@ -57,6 +57,15 @@ async fn try_all(cable: &mut Cable, from: SocketAddrV4, to: SocketAddrV4) {
     cable.pass().await;
 }
 
+/// A client whose requests are carried.
+async fn carried_client(world: &World, gogeta: &Gogeta) -> Client {
+    let mut client = world.client(world.front()).await;
+    get(&mut client, "a.test", "/first", "web").await;
+    parked(gogeta, 1.0).await;
+    goes_on(&mut client, gogeta, "a.test", true).await;
+    client
+}
+
 /// Asks some more, and all of it is carried.
 async fn goes_on(client: &mut Client, gogeta: &Gogeta, host: &str, is_carried: bool) {
     let before = carried(gogeta).await;
@@ -75,10 +84,7 @@ async fn who_guesses_numbers_ends_no_pair_and_gets_nothing_to_either_end() {
     let (web, at_web) = world.backend("web", world.back);
     let builder = world.place(Gogeta::routes(&service_at("a.test", &[at_web])));
     let Some(gogeta) = parking_by(Kind::Wire, builder).await else { return };
-    let mut client = world.client(world.front()).await;
-    get(&mut client, "a.test", "/first", "web").await;
-    parked(&gogeta, 1.0).await;
-    goes_on(&mut client, &gogeta, "a.test", true).await;
+    let mut client = carried_client(&world, &gogeta).await;
     let near = v4(client.address());
     let [far] = peers(&world.backends, at_web.port())[..] else { panic!("there is one connection") };
     for (from, to) in [(near, v4(world.front())), (v4(at_web), far)] {
@@ -104,10 +110,7 @@ async fn who_guesses_does_not_end_a_connection_that_was_carried_once() {
     let (_six, at_six) = world.backend("web", six);
     let routes = service_at("a.test", &[at_four]) + &service_at("six.test", &[at_six]);
     let Some(gogeta) = parking_by(Kind::Wire, world.place(Gogeta::routes(&routes))).await else { return };
-    let mut client = world.client(world.front()).await;
-    get(&mut client, "a.test", "/first", "web").await;
-    parked(&gogeta, 1.0).await;
-    goes_on(&mut client, &gogeta, "a.test", true).await;
+    let mut client = carried_client(&world, &gogeta).await;
     // To an instance that the wire does not carry it to: it is userspace's, and its packets are moved as before.
     get(&mut client, "six.test", "/six", "web").await;
     parked(&gogeta, 0.0).await;
@@ -137,10 +140,7 @@ async fn what_comes_in_gogetas_own_name_is_not_taken_for_its_own() {
     let (_web, at_web) = world.backend("web", world.back);
     let builder = world.place(Gogeta::routes(&service_at("a.test", &[at_web])));
     let Some(gogeta) = parking_by(Kind::Wire, builder).await else { return };
-    let mut client = world.client(world.front()).await;
-    get(&mut client, "a.test", "/first", "web").await;
-    parked(&gogeta, 1.0).await;
-    goes_on(&mut client, &gogeta, "a.test", true).await;
+    let mut client = carried_client(&world, &gogeta).await;
     let near = v4(client.address());
     let [far] = peers(&world.backends, at_web.port())[..] else { panic!("there is one connection") };
     let before = world.clients.packets();

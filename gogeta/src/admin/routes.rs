@@ -132,7 +132,6 @@ impl View {
 }
 
 fn domain_view(table: &RouteTable, domain: &Domain) -> DomainView {
-    let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
     DomainView {
         host: domain.host.to_string(),
         kind: text(&domain.kind),
@@ -173,7 +172,6 @@ fn service_view(service: &Service) -> ServiceView {
 }
 
 fn instance_view(instance: &Instance) -> InstanceView {
-    let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
     InstanceView {
         index: instance.index.to_string(),
         location: instance.upstream.as_ref().map(|upstream| upstream.location.to_string()),
@@ -196,6 +194,11 @@ pub(super) fn rests(instance: &Instance) -> bool {
 /// How many instances of a table rest.
 pub fn resting(table: &RouteTable) -> usize {
     table.services().flat_map(|service| &service.instances).filter(|instance| rests(instance)).count()
+}
+
+/// What stands in the store, to be shown.
+pub(super) fn text(text: &Option<Box<str>>) -> Option<String> {
+    text.as_deref().map(str::to_owned)
 }
 
 fn name(key: &Key) -> String {

@@ -14,7 +14,7 @@ use super::asked::{Asked, Named};
 use super::fault::Fault;
 use super::listing::{self, Part};
 use super::services::Service;
-use crate::admin::routes::{DomainState, why_domain};
+use crate::admin::routes::{DomainState, text, why_domain};
 use crate::admin::{Admin, blocking};
 use crate::routes::model::{self, Target};
 use crate::routes::table::RouteTable;
@@ -113,7 +113,6 @@ impl Query {
 impl Domain {
     /// As it is in its table.
     fn of(table: &RouteTable, domain: &model::Domain) -> Self {
-        let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
         Self {
             host: domain.host.to_string(),
             kind: text(&domain.kind),

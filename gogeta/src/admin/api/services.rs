@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::asked::{Asked, Named};
 use super::fault::Fault;
 use super::listing::{self, Part};
-use crate::admin::routes::{rests, why_service};
+use crate::admin::routes::{rests, text, why_service};
 use crate::admin::{Admin, blocking};
 use crate::balance::pick_state;
 use crate::routes::model;
@@ -148,7 +148,6 @@ impl Service {
 impl Instance {
     /// As it is in its table.
     pub(super) fn of(instance: &model::Instance) -> Self {
-        let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
         Self {
             index: instance.index.to_string(),
             location: instance.upstream.as_ref().map(|upstream| upstream.location.to_string()),
