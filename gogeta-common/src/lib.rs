@@ -7,6 +7,7 @@
 #![no_std]
 
 pub mod guard;
+pub mod latency;
 pub mod pair;
 pub mod wire;
 

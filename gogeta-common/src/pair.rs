@@ -23,6 +23,7 @@
 //! lead back. A tunnel's end leads from `Open` to `Over` (`Close`), and where it cannot come back, to `Broken` (`Break`).
 
 use crate::guard::{HEAD_MAX, HOST_MAX, RequestScan, ResponseScan};
+use crate::latency::Answered;
 use crate::wire::pair::Wire;
 
 /// Who has a pair, and for what.
@@ -254,6 +255,8 @@ pub struct Pair {
     pub answer_len: u32,
     /// Bytes that the client's socket sent and that it did not know to have arrived when the last carriage began.
     pub behind: u32,
+    /// What was answered.
+    pub answered: Answered,
     /// What is the wire engine's.
     pub wire: Wire,
 }
@@ -267,6 +270,7 @@ const _: () = assert!(
             + size_of::<ResponseScan>()
             + size_of::<RequestScan>()
             + 2 * 4
+            + size_of::<Answered>()
             + size_of::<Wire>()
 );
 

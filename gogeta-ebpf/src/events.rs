@@ -43,10 +43,11 @@ pub(crate) fn wake(pair: &Pair) {
     unsafe { bpf_ringbuf_output(events(), (&raw mut event).cast(), size_of::<Wake>() as u64, 0) };
 }
 
-/// Tells userspace of the request whose response is at its end, if it wants to know.
+/// Counts the request whose response is at its end, and tells userspace of it, if it wants to know.
 #[inline(always)]
 pub(crate) fn carried(pair: &mut Pair) {
     pair.carried.took = pair.last - pair.carried.begun;
+    pair.answered.add(pair.carried.status, pair.carried.took);
     // SAFETY: userspace sets it before the program is loaded; it must be read from the map, not taken for zero.
     if unsafe { core::ptr::read_volatile(&raw const LOGS) } != 0 {
         let size = offset_of!(Carried, head) as u64 + u64::from(pair.carried.head_len).min(HEAD_MAX as u64);

@@ -170,11 +170,12 @@ fn inward(skb: *mut __sk_buff, l3: u32) -> i32 {
         return DROP;
     }
     let mut hands = Kernel { skb, packet, pair };
-    match (phase, is_upstream) {
-        (Phase::Ajar | Phase::Open | Phase::Over, _) => hands.tunnel(l3, is_upstream),
-        (_, false) => hands.of_client(l3),
-        (_, true) => hands.of_upstream(l3),
-    }
+    let becomes = match (phase, is_upstream) {
+        (Phase::Ajar | Phase::Open | Phase::Over, _) => hands.of_tunnel(is_upstream),
+        (_, false) => hands.of_client(),
+        (_, true) => hands.of_upstream(),
+    };
+    hands.follow(becomes, l3, is_upstream)
 }
 
 /// A connection begins between the addresses of one that is over.
@@ -357,17 +358,20 @@ pub(crate) struct Kernel<'a> {
     pub(crate) pair: &'a mut Pair,
 }
 
+/// What a packet becomes; how, is in the packet.
+const ON: u32 = 1;
+const UP: u32 = 2;
+
+/// What judges a packet is each a function of its own, and ends before the packet is changed: either needs a good part of
+/// the stack.
 impl Kernel<'_> {
-    #[inline(always)]
-    fn of_client(&mut self, l3: u32) -> i32 {
+    #[inline(never)]
+    fn of_client(&mut self) -> u32 {
         let (block, segment) = (self.pair.wire.block_len, self.packet.segment);
         let books = &raw mut self.pair.wire.books;
         // SAFETY: nothing else of the pair is reached by it.
-        match drive::of_client(self, unsafe { &mut *books }, block, &segment) {
-            Outcome::Up(numbers) => self.up(numbers),
-            Outcome::On(on) => self.sent(l3, on),
-            Outcome::Drop => self.drop(0),
-        }
+        let outcome = drive::of_client(self, unsafe { &mut *books }, block, &segment);
+        self.note(outcome)
     }
 
     #[inline(never)]
@@ -378,41 +382,54 @@ impl Kernel<'_> {
         drive::of_socket(self, unsafe { &*books }, is_upstream, &segment)
     }
 
-    #[inline(always)]
-    fn of_upstream(&mut self, l3: u32) -> i32 {
+    #[inline(never)]
+    fn of_upstream(&mut self) -> u32 {
         let segment = self.packet.segment;
         let books = &raw mut self.pair.wire.books;
         // SAFETY: as above.
-        match drive::of_upstream(self, unsafe { &mut *books }, &segment) {
-            Outcome::Up(numbers) => self.up(numbers),
-            Outcome::On(on) => self.sent(l3, on),
-            Outcome::Drop => self.drop(1),
+        let outcome = drive::of_upstream(self, unsafe { &mut *books }, &segment);
+        self.note(outcome)
+    }
+
+    /// Notes how the packet goes on; not on the stack, for the compiler would put it where pointers were.
+    #[inline(always)]
+    pub(crate) fn note(&mut self, outcome: Outcome) -> u32 {
+        match outcome {
+            Outcome::Up(numbers) => {
+                self.packet.on.numbers = numbers;
+                UP
+            }
+            Outcome::On(on) => {
+                self.packet.on = on;
+                ON
+            }
+            Outcome::Drop => 0,
+        }
+    }
+
+    /// Does what was noted.
+    #[inline(always)]
+    fn follow(&mut self, becomes: u32, l3: u32, is_upstream: bool) -> i32 {
+        match becomes {
+            ON => self.on(l3),
+            UP => self.up(self.packet.on.numbers),
+            _ => {
+                let phase = events::load(self.pair).phase() as u64;
+                let side = is_upstream.into();
+                messages::dropped(events::slot(self.pair), phase, side, self.packet.segment.len.into());
+                DROP
+            }
         }
     }
 
     #[inline(always)]
-    pub(crate) fn drop(&self, side: u64) -> i32 {
-        let phase = events::load(self.pair).phase() as u64;
-        messages::dropped(events::slot(self.pair), phase, side, self.packet.segment.len.into());
-        DROP
-    }
-
-    /// Sends the packet on to the other end.
-    #[inline(always)]
-    fn sent(&mut self, l3: u32, on: On) -> i32 {
-        // Not on the stack, for the compiler would put it where pointers were.
-        self.packet.on = on;
-        self.on(l3)
-    }
-
-    #[inline(always)]
-    pub(crate) fn up(&mut self, numbers: Numbers) -> i32 {
+    fn up(&mut self, numbers: Numbers) -> i32 {
         let shift = self.pair.wire.clocks[self.packet.side()].shift;
         up(self.skb, self.packet, numbers, shift)
     }
 
     #[inline(never)]
-    pub(crate) fn on(&mut self, l3: u32) -> i32 {
+    fn on(&mut self, l3: u32) -> i32 {
         let from = self.packet.side();
         let on = &raw const self.packet.on;
         // SAFETY: it is there, and nobody writes it.
