@@ -238,6 +238,10 @@ pub struct Pair {
     pub asked: u64,
     /// The same of the other one.
     pub asked_up: u64,
+    /// Data that went on, in kilobytes begun of each packet; the wire engine counts it, as what follows.
+    pub sent: u64,
+    /// So much of it that went before, or that came late: what either connection has lost.
+    pub again: u64,
     /// The request on its way. Its first field is userspace's.
     pub carried: Carried,
     /// The host that it was routed by, in lower case.
@@ -263,7 +267,7 @@ pub struct Pair {
 
 const _: () = assert!(
     size_of::<Pair>()
-        == 15 * 8
+        == 17 * 8
             + size_of::<Carried>()
             + HOST_MAX
             + ANSWER_MAX

@@ -507,6 +507,9 @@ impl Kernel<'_> {
         if !packet.write(skb, more, sum) {
             return DROP;
         }
+        if packet.segment.len > 0 {
+            tally(self.pair, packet.segment.len, on.new);
+        }
         if on.is_late {
             self.pair.last = nanoseconds;
         } else if on.new > 0 {
@@ -534,5 +537,16 @@ impl Kernel<'_> {
                 bpf_redirect_neigh(device, core::ptr::null_mut(), 0, 0) as i32
             }
         }
+    }
+}
+
+/// Counts how much is sent once more; `new` bytes of so many were not. A function of its own, for its stack is not the
+/// caller's.
+#[inline(never)]
+fn tally(pair: &mut Pair, len: u32, new: u32) {
+    let kilobytes = u64::from((len + 1023) >> 10);
+    pair.sent += kilobytes;
+    if new == 0 {
+        pair.again += kilobytes;
     }
 }

@@ -345,6 +345,11 @@ pub struct Options {
     #[arg(long, value_name = "N", env = "GOGETA_SPLICE_MAX_PAIRS", help_heading = "Kernel path")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub splice_max_pairs: Option<u32>,
+    /// A parked connection on which more than so many percent of the data are sent again is userspace's for a minute,
+    /// which repairs each link by itself; 100 leaves all parked [default: 4]
+    #[arg(long, value_name = "PERCENT", env = "GOGETA_SPLICE_MAX_LOSS", help_heading = "Kernel path")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub splice_max_loss: Option<u32>,
 
     /// What to log: error, warn, info, debug, trace, or tracing's filter syntax [default: info]
     #[arg(long, value_name = "FILTER", env = "GOGETA_LOG", help_heading = "Logs")]

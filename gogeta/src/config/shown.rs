@@ -119,6 +119,7 @@ impl Config {
             "splice": name(splice.mode),
             "splice-max-requests": splice.max_requests.map_or(0, |most| most.get()),
             "splice-max-age": seconds(splice.max_age),
+            "splice-max-loss": splice.max_loss,
             "splice-max-pairs": splice.max_pairs,
             "log": log.filter,
             "log-format": name(log.format),

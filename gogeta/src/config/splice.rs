@@ -23,6 +23,8 @@ pub struct Splice {
     /// So many pairs (a client's connection and one to an instance) may be parked at once, by all threads together;
     /// one at least.
     pub max_pairs: u32,
+    /// Most of what a pair carries that may be sent again, in percent: above that, userspace carries it.
+    pub max_loss: u32,
 }
 
 impl Splice {
@@ -42,6 +44,14 @@ impl Splice {
                 pairs => {
                     return Err(ConfigError(format!(
                         "--splice-max-pairs must be 1 to {MOST_PAIRS}, not {pairs}; --splice off parks none"
+                    )));
+                }
+            },
+            max_loss: match options.splice_max_loss.unwrap_or(4) {
+                percent @ 0..=100 => percent,
+                percent => {
+                    return Err(ConfigError(format!(
+                        "--splice-max-loss must be a percentage from 0 to 100, not {percent}"
                     )));
                 }
             },
@@ -74,7 +84,12 @@ mod tests {
             max_requests: NonZeroU32::new(max_requests),
             max_age: Duration::from_millis(max_age),
             max_pairs,
+            max_loss: 4,
         };
+        assert_eq!(
+            splice("splice-max-loss = 100"),
+            Ok(Splice { max_loss: 100, ..resolved(SpliceMode::Auto, 10_000, 300_000, 4096) })
+        );
         for (toml, wanted) in [
             ("", resolved(SpliceMode::Auto, 10_000, 300_000, 4096)),
             ("splice = \"auto\"", resolved(SpliceMode::Auto, 10_000, 300_000, 4096)),
@@ -99,6 +114,7 @@ mod tests {
             ("splice-max-age = 0", ["--splice-max-age", "more than 0"]),
             ("splice-max-pairs = 0", ["--splice-max-pairs", "1 to 65536"]),
             ("splice-max-pairs = 65537", ["--splice-max-pairs", "65537"]),
+            ("splice-max-loss = 101", ["--splice-max-loss", "0 to 100, not 101"]),
             ("splice-max-requests = -1", ["splice-max-requests", "u32"]),
             ("splice = \"wires\"", ["splice", "`auto`, `wire`, `sockmap`, `off`"]),
         ] {

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::client::Client;
 use super::parking::Parkable;
+use super::patience::LOSSY;
 use super::socket::{Dormant, Socket};
 use super::transport::Transport;
 use super::vitals::Deadline;
@@ -52,7 +53,7 @@ pub struct Conduit {
     is_hopeless: bool,
     /// How often in a row the kernel has given it back before it carried anything.
     refused: u32,
-    /// Until when it is not offered again for that.
+    /// Until when it is not offered again for that, or for what it has lost.
     pause: Option<Pin<Box<tokio::time::Sleep>>>,
     /// What broke it. What was carried before that gets to its end.
     broken: Option<io::Error>,
@@ -166,10 +167,12 @@ impl Conduit {
         if self.is_hopeless || self.is_tried || !is_at_rest(&self.up) || !is_at_rest(&self.down) {
             return Ok(false);
         }
-        if self.refused >= REFUSALS {
+        if self.refused >= REFUSALS && self.pause.is_none() {
             let times = (self.refused - REFUSALS).min(16);
             let wait = (REFUSED.start * (1 << times)).min(REFUSED.end);
-            let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(wait)));
+            self.pause = Some(Box::pin(tokio::time::sleep(wait)));
+        }
+        if let Some(pause) = &mut self.pause {
             if pause.as_mut().poll(cx).is_pending() {
                 return Ok(false);
             }
@@ -256,7 +259,10 @@ impl Conduit {
         }
         (self.up.fenced, self.down.fenced) = (true, true);
         // Where it is wanted back it is not offered again until something comes.
-        self.is_tried = reason == Reason::Recalled;
+        self.is_tried = matches!(reason, Reason::Recalled | Reason::Lossy);
+        if reason == Reason::Lossy {
+            self.pause = Some(Box::pin(tokio::time::sleep(LOSSY)));
+        }
         Poll::Ready(Ok(false))
     }
 
@@ -412,6 +418,8 @@ pub struct Passage {
     pub name: Name,
     /// For how long it may carry nothing.
     pub idle: Duration,
+    /// How much it may lose, in percent.
+    pub max_loss: u32,
 }
 
 impl Tenant for Passage {
@@ -425,6 +433,10 @@ impl Tenant for Passage {
 
     fn is_patient(&self, _: Duration) -> bool {
         true
+    }
+
+    fn max_loss(&self) -> u32 {
+        self.max_loss
     }
 
     fn name(&self) -> Name {

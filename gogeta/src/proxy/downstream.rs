@@ -64,7 +64,8 @@ impl Downstream {
         let engine = self.worker.shared.splice.as_ref().map(|splice| splice.engine.clone());
         let name = self.client.tunnel_name.take().filter(|_| upstream.socket().is_some());
         let Some((engine, (kind, name))) = engine.zip(name) else { return Err(Box::new((self, upstream))) };
-        let passage = Passage { kind, name, idle: self.timeouts.tunnel_idle };
+        let max_loss = self.worker.config().splice.max_loss;
+        let passage = Passage { kind, name, idle: self.timeouts.tunnel_idle, max_loss };
         Ok(Conduit::new((engine, passage), self.client, self.timeouts, self.stream, upstream))
     }
 

@@ -246,6 +246,9 @@ impl Parkable {
         if matches!(reason, Reason::Refused | Reason::Answer) {
             self.patience.carried(seat.carried());
         }
+        if reason == Reason::Lossy {
+            self.patience.lost();
+        }
         let is_misfit = reason == Reason::Answer && seat.carried() <= 1;
         let is_untouched = seat.is_untouched();
         let is_clean = back != Back::Quiet || seat.is_upstream_clean(theirs.0, theirs.1);

@@ -1,12 +1,17 @@
-//! How often a connection is parked of which the kernel carries nothing.
+//! How often a connection is parked of which the kernel carries nothing, or too much of it twice.
 //!
 //! To park a pair and to take it back costs about as much as to serve a small request. Whoever sends requests that are
 //! all userspace's (each with a body, or each for another host) would pay for it each time, and get nothing.
+
+use std::time::{Duration, Instant};
 
 /// Times in a row that it may be in vain, before a connection is left alone for a while.
 const FREE: u32 = 3;
 /// After that, it is left alone for twice as many requests each time, up to so many times.
 const DOUBLED: u32 = 6;
+
+/// How long a connection is left alone that has lost too much: links get better, but not soon.
+pub const LOSSY: Duration = Duration::from_secs(60);
 
 /// What is left of it for one connection.
 #[derive(Debug, Default)]
@@ -15,14 +20,25 @@ pub struct Patience {
     vain: u32,
     /// Requests that the connection is left alone for.
     rest: u32,
+    /// When it has lost too much.
+    lossy: Option<Instant>,
 }
 
 impl Patience {
     /// Whether the connection is worth being parked behind the request that was just served.
     pub fn may_park(&mut self) -> bool {
+        if self.lossy.is_some_and(|lossy| lossy.elapsed() < LOSSY) {
+            return false;
+        }
+        self.lossy = None;
         let may = self.rest == 0;
         self.rest = self.rest.saturating_sub(1);
         may
+    }
+
+    /// Too much was lost of what was carried.
+    pub fn lost(&mut self) {
+        self.lossy = Some(Instant::now());
     }
 
     /// It was parked, and so many requests were carried until it came back.

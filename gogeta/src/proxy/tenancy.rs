@@ -260,6 +260,10 @@ impl Tenant for Tenancy {
         waiting < self.shared.config.load().timeouts.response
     }
 
+    fn max_loss(&self) -> u32 {
+        self.shared.config.load().splice.max_loss
+    }
+
     fn name(&self) -> Name {
         Name {
             client: self.client,

@@ -18,15 +18,18 @@ pub enum Reason {
     Closed,
     /// The routes changed, its time is over, or gogeta ends.
     Recalled,
+    /// Too much of what it carries is lost on the way.
+    Lossy,
 }
 
 /// All reasons, and what they are called in metrics.
-pub const REASONS: [(Reason, &str); 5] = [
+pub const REASONS: [(Reason, &str); 6] = [
     (Reason::Refused, "refused"),
     (Reason::Answer, "answer"),
     (Reason::Cut, "cut"),
     (Reason::Closed, "closed"),
     (Reason::Recalled, "recalled"),
+    (Reason::Lossy, "lossy"),
 ];
 
 /// Why a pair was not parked, as [`Unfit`] says it, and what that is called in metrics.

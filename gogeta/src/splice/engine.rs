@@ -22,6 +22,7 @@ use super::counts::Counts;
 use super::kernel::socket::{self, now};
 use super::kernel::{Arrivals, Events, Kinds, Messages, Number, Program, Told, Unavailable, Watched};
 use super::late::Late;
+use super::loss::Losses;
 use super::ways::Lingering;
 
 /// Which engine carries a pair.
@@ -75,6 +76,8 @@ pub(super) struct Slot {
     pub(super) tenant: Option<Arc<dyn Tenant>>,
     /// Requests that its tenant knows of.
     told: u64,
+    /// What it has lost of what it carries.
+    losses: Losses,
 }
 
 /// Whoever wants to know what a parked pair carries.
@@ -96,6 +99,9 @@ pub trait Tenant: std::fmt::Debug + Send + Sync {
 
     /// Whether a request would still be routed to where the pair leads.
     fn is_routed(&self) -> bool;
+
+    /// Most that may be lost of what a pair carries, in percent.
+    fn max_loss(&self) -> u32;
 }
 
 /// Whose a pair is.
@@ -143,7 +149,14 @@ impl Engine {
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| Unavailable::Memory(error.into()))?;
         let nobody = || {
             let waker = Waker::noop().clone();
-            Mutex::new(Slot { client: 0, kind: Kind::Sockmap, waker, tenant: None, told: 0 })
+            Mutex::new(Slot {
+                client: 0,
+                kind: Kind::Sockmap,
+                waker,
+                tenant: None,
+                told: 0,
+                losses: Losses::default(),
+            })
         };
         let engine = Self {
             program,
@@ -288,7 +301,7 @@ impl Engine {
         self.program.pairs.seat(slot, client);
         let mut place = self.slot(slot);
         (place.client, place.kind) = (client, kind);
-        place.told = 0;
+        (place.told, place.losses) = (0, Losses::default());
         Some(slot)
     }
 
@@ -334,7 +347,11 @@ impl Engine {
         sockets: [BorrowedFd<'_>; 2],
         tenant: Arc<dyn Tenant>,
     ) -> io::Result<()> {
-        self.slot(slot).tenant = Some(tenant);
+        {
+            let mut place = self.slot(slot);
+            place.tenant = Some(tenant);
+            place.losses.begin(self.lost(slot));
+        }
         self.heard.fetch_add(1, Ordering::Relaxed);
         let flags = match kind {
             // Nothing but that: an interest in data would wake us for each message that the kernel carries.
@@ -449,6 +466,9 @@ impl Engine {
             self.tell(slot);
             // Who is not parked has no tenant here.
             let Some(tenant) = self.slot(slot).tenant.clone() else { continue };
+            if self.loses_too_much(slot, tenant.max_loss()) {
+                self.recall(slot);
+            }
             let quiet = now.saturating_sub(self.program.pairs.read(slot, Number::Last));
             let quiet = Duration::from_nanos(quiet);
             match phase {
@@ -469,6 +489,22 @@ impl Engine {
                 _ => self.wake(slot),
             }
         }
+    }
+
+    /// What of a pair's data has gone on, and what of it had gone before.
+    fn lost(&self, slot: u32) -> [u64; 2] {
+        [Number::Sent, Number::Again].map(|number| self.program.pairs.read(slot, number))
+    }
+
+    /// Looks how much that pair has lost lately; whether it is more than so many percent.
+    fn loses_too_much(&self, slot: u32, most: u32) -> bool {
+        let lost = self.lost(slot);
+        self.slot(slot).losses.look(lost, most)
+    }
+
+    /// Whether a pair is wanted back for what it loses.
+    pub(super) fn is_lossy(&self, slot: u32) -> bool {
+        self.slot(slot).losses.are_too_many()
     }
 
     /// Wants back all pairs that lead to where requests do not go any more.

@@ -5,6 +5,7 @@
 //! engine   all pairs: who wakes whom, what was carried; a task that hears from the kernel
 //! ways     whose packets are whose, to the wire engine, also when a socket is closed
 //! late     what comes when a tunnel is over
+//! loss     how much of what a pair carries is sent again
 //! trial    what the engine has to show at start, before it is trusted
 //! kernel   the door: program, maps, shared memory, what only system calls tell
 //! ```
@@ -16,6 +17,7 @@ pub mod counts;
 pub mod engine;
 pub mod kernel;
 mod late;
+mod loss;
 pub mod metrics;
 pub mod seat;
 pub mod trial;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::exchanges::{TALK, Talk, all_are_right};
+use super::exchanges::{TALK, Talk, all_are_right, left_alone};
 use super::weather::Weather;
 use super::world::{Good, PLAIN, Terrain};
 
@@ -30,6 +30,14 @@ async fn where_three_packets_of_a_hundred_are_lost_each_exchange_is_right() {
 #[tokio::test]
 async fn where_five_packets_of_a_hundred_are_lost_each_exchange_is_right() {
     all_are_right(both(losing(50)), TALK).await;
+}
+
+#[tokio::test]
+async fn where_too_much_is_lost_gogeta_repairs_each_cable_by_itself_and_nowhere_else() {
+    let talk = Talk { exchanges: 400, largest: 300_000, ..TALK };
+    let Some(bad) = left_alone(both(losing(80)), talk).await else { return };
+    assert!(bad > 0.0, "nobody was left alone");
+    assert_eq!(left_alone(PLAIN, talk).await, Some(0.0));
 }
 
 #[tokio::test]

@@ -99,6 +99,8 @@ impl Pairs {
             Number::Requests => field!(self, slot, requests),
             Number::Last => field!(self, slot, last),
             Number::Begun => field!(self, slot, carried.begun),
+            Number::Sent => field!(self, slot, sent),
+            Number::Again => field!(self, slot, again),
         };
         // SAFETY: within the mapping; it may change meanwhile, which volatile says.
         unsafe { field.read_volatile() }
@@ -314,6 +316,10 @@ pub enum Number {
     Last,
     /// When the current request came.
     Begun,
+    /// Data that went on.
+    Sent,
+    /// So much of it that had gone before.
+    Again,
 }
 
 impl Drop for Pairs {

@@ -303,13 +303,15 @@ impl Seat {
     pub(super) fn look(&self, client: BorrowedFd<'_>, upstream: BorrowedFd<'_>) -> Option<(Back, Reason)> {
         let Some(Pair { slot, .. }) = self.pair else { return Some((Back::Quiet, Reason::Closed)) };
         let pairs = &self.engine.program.pairs;
+        // It comes back at the end of a request, or before one.
+        let or_lossy = |reason| if self.engine.is_lossy(slot) { Reason::Lossy } else { reason };
         loop {
             let word = pairs.load(slot);
             let stirred = stirred(client) | stirred(upstream);
             let closed = stirred - PollFlags::IN;
             let back = match word.phase() {
                 Phase::Local if !closed.is_empty() => (Back::Quiet, Reason::Closed),
-                Phase::Local => (Back::Quiet, Reason::Refused),
+                Phase::Local => (Back::Quiet, or_lossy(Reason::Refused)),
                 Phase::Pending => {
                     let head = pairs.head(slot);
                     self.engine.step(slot, Step::Resume);
@@ -325,7 +327,7 @@ impl Seat {
                     } else if is_over(&streams) {
                         (Step::Close, (Back::Over, Reason::Closed))
                     } else if word.is_stopped() && is_quiet(&streams) {
-                        (Step::Take, (Back::Quiet, Reason::Recalled))
+                        (Step::Take, (Back::Quiet, or_lossy(Reason::Recalled)))
                     } else {
                         return None;
                     };
@@ -349,7 +351,7 @@ impl Seat {
                     let reason = match (closed.is_empty(), stirred.is_empty()) {
                         (false, _) => Reason::Closed,
                         (true, false) => Reason::Refused,
-                        (true, true) => Reason::Recalled,
+                        (true, true) => or_lossy(Reason::Recalled),
                     };
                     (Back::Quiet, reason)
                 }

@@ -179,6 +179,10 @@ impl Tenant for Nobody {
         true
     }
 
+    fn max_loss(&self) -> u32 {
+        100
+    }
+
     fn name(&self) -> Name {
         let [host, service, upstream] = Default::default();
         Name {
