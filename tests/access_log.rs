@@ -157,7 +157,8 @@ async fn whoever_is_refused_has_a_line_too() {
     // And they are counted like any other.
     let metrics = get(gogeta.admin, "admin", "/metrics").await.text();
     for (code, count) in [(400, 2), (404, 1), (408, 1), (429, 1)] {
-        let line = format!("gogeta_requests_total{{class=\"none\",code=\"{code}\"}} {count}");
+        let line =
+            format!("gogeta_requests_total{{engine=\"userspace\",target=\"none\",code=\"{code}\"}} {count}");
         assert!(metrics.contains(&line), "{line}:\n{metrics}");
     }
 }

@@ -66,7 +66,8 @@ fn samples(text: &str) -> HashMap<String, f64> {
 }
 
 async fn scrape(gogeta: &Gogeta) -> HashMap<String, f64> {
-    let reply = get(gogeta.admin, "admin", "/metrics").await;
+    let accept = "GET /metrics HTTP/1.1\r\nHost: admin\r\nAccept: application/openmetrics-text\r\n\r\n";
+    let reply = request(gogeta.admin, accept).await;
     assert_eq!(reply.status, 200);
     let kind = reply.header("content-type").expect("a type");
     assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
@@ -93,7 +94,7 @@ async fn health_readiness_and_an_index() {
 async fn metrics_count_requests() {
     let web = Backend::named("web").await;
     let gogeta = Gogeta::routes(&routes(web.port)).start().await;
-    samples(&get(gogeta.admin, "admin", "/metrics").await.text());
+    scrape(&gogeta).await;
     for (host, times) in [("a.test", 3), ("uri.test", 2), ("nobody.test", 4), ("stopped.test", 1)] {
         for _ in 0..times {
             get(gogeta.proxy, host, "/").await;
@@ -103,20 +104,30 @@ async fn metrics_count_requests() {
     // A request is counted when its last byte is on its way, which the client may see first.
     let found = until("all are counted", async || {
         let found = scrape(&gogeta).await;
-        (found.get("gogeta_request_duration_seconds_count") == Some(&11.0)).then_some(found)
+        (found.get("gogeta_request_duration_seconds_count{engine=\"userspace\"}") == Some(&11.0))
+            .then_some(found)
     })
     .await;
     let count = |series: &str| found.get(series).copied().unwrap_or(0.0);
-    assert_eq!(count("gogeta_requests_total{class=\"service\",code=\"200\"}"), 3.0);
-    assert_eq!(count("gogeta_requests_total{class=\"uri\",code=\"200\"}"), 2.0);
-    assert_eq!(count("gogeta_requests_total{class=\"none\",code=\"404\"}"), 4.0);
-    assert_eq!(count("gogeta_requests_total{class=\"service\",code=\"503\"}"), 1.0);
-    assert_eq!(count("gogeta_requests_total{class=\"none\",code=\"400\"}"), 1.0);
-    assert_eq!(count("gogeta_errors_total{kind=\"unknown_domain\"}"), 4.0);
-    assert_eq!(count("gogeta_errors_total{kind=\"not_started\"}"), 1.0);
-    assert_eq!(count("gogeta_request_duration_seconds_bucket{le=\"+Inf\"}"), 11.0);
+    assert_eq!(count("gogeta_requests_total{engine=\"userspace\",target=\"service\",code=\"200\"}"), 3.0);
+    assert_eq!(count("gogeta_requests_total{engine=\"userspace\",target=\"uri\",code=\"200\"}"), 2.0);
+    assert_eq!(count("gogeta_requests_total{engine=\"userspace\",target=\"none\",code=\"404\"}"), 4.0);
+    assert_eq!(count("gogeta_requests_total{engine=\"userspace\",target=\"service\",code=\"503\"}"), 1.0);
+    assert_eq!(count("gogeta_requests_total{engine=\"userspace\",target=\"none\",code=\"400\"}"), 1.0);
+    assert_eq!(count("gogeta_errors_total{reason=\"unknown_domain\"}"), 4.0);
+    assert_eq!(count("gogeta_errors_total{reason=\"not_started\"}"), 1.0);
+    assert_eq!(count("gogeta_request_duration_seconds_bucket{le=\"+Inf\",engine=\"userspace\"}"), 11.0);
     assert_eq!(count("gogeta_connections_accepted_total"), 11.0);
-    assert_eq!((count("gogeta_domains"), count("gogeta_services")), (4.0, 2.0));
+    for (series, wanted) in [
+        ("gogeta_domains{state=\"started\"}", 1.0),
+        ("gogeta_domains{state=\"uri\"}", 1.0),
+        ("gogeta_domains{state=\"pending\"}", 1.0),
+        ("gogeta_domains{state=\"stopped\"}", 1.0),
+        ("gogeta_services{state=\"started\"}", 1.0),
+        ("gogeta_instances{state=\"stopped\"}", 1.0),
+    ] {
+        assert_eq!(count(series), wanted, "{series}");
+    }
     assert_eq!(count("gogeta_store_connected"), 1.0);
 }
 
@@ -127,8 +138,8 @@ async fn a_broken_upstream_is_counted() {
     until("the error is counted", async || {
         let found = scrape(&gogeta).await;
         let count = |series: &str| found.get(series).copied().unwrap_or(0.0);
-        (count("gogeta_requests_total{class=\"service\",code=\"502\"}") == 1.0
-            && count("gogeta_upstream_errors_total{kind=\"connect\"}") >= 1.0)
+        (count("gogeta_requests_total{engine=\"userspace\",target=\"service\",code=\"502\"}") == 1.0
+            && count("gogeta_upstream_errors_total{reason=\"connect\"}") >= 1.0)
             .then_some(())
     })
     .await;

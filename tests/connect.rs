@@ -165,7 +165,7 @@ async fn whoever_gets_no_tunnel_gets_a_page_and_no_second_request() {
     assert_eq!(alive.connections(), 0);
     let metrics = get(gogeta.admin, "admin", "/metrics").await.text();
     for (kind, count) in counts {
-        let line = format!("gogeta_errors_total{{kind=\"{kind}\"}} {count}");
+        let line = format!("gogeta_errors_total{{reason=\"{kind}\"}} {count}");
         assert!(metrics.contains(&line), "{line}:\n{metrics}");
     }
 }

@@ -42,7 +42,7 @@ fn with(fields: &str) -> String {
 /// How often an error was counted.
 async fn count(gogeta: &Gogeta, kind: &str) -> u64 {
     let metrics = get(gogeta.admin, "admin", "/metrics").await.text();
-    let name = format!("gogeta_errors_total{{kind=\"{kind}\"}} ");
+    let name = format!("gogeta_errors_total{{reason=\"{kind}\"}} ");
     metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or(0)
 }
 

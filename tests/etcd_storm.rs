@@ -11,7 +11,7 @@ use crate::support::client::{Client, get};
 use crate::support::etcd::{Etcd, Op, location};
 use crate::support::gogeta::Gogeta;
 use crate::support::link::Link;
-use crate::support::truth::{BACK, agrees, agrees_within, metric};
+use crate::support::truth::{BACK, agrees, agrees_within, metric, sum};
 use crate::support::wait::{until, within};
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_hundred_thousand_domains() {
     let gogeta = Gogeta::etcd(&etcd).start().await;
     let begun = Instant::now();
     within(Duration::from_secs(30), "all is loaded", async || {
-        (metric(&gogeta, "gogeta_domains").await == 100_000.0).then_some(())
+        (sum(&gogeta, "gogeta_domains", "").await == 100_000.0).then_some(())
     })
     .await;
     let loaded = begun.elapsed();

@@ -7,7 +7,7 @@ use tokio::net::TcpSocket;
 use super::support::backend::{Backend, Peer, ok, service};
 use super::support::client::{Client, get};
 use super::support::gogeta::Gogeta;
-use super::support::parking::{carried, parked, parking, parking_with};
+use super::support::parking::{carried, carried_to, parked, parking, parking_with};
 use super::support::truth::metric;
 use super::support::wait::{until, within};
 
@@ -284,7 +284,7 @@ async fn a_client_that_resets_before_it_has_all_that_the_kernel_carried_is_gone_
     let request = "GET /unread HTTP/1.1\r\nHost: a.test\r\n\r\n";
     client.send(request).await;
     until("it is carried", async || {
-        let bytes = metric(&gogeta, "gogeta_splice_bytes_total{direction=\"to_client\"}").await;
+        let bytes = carried_to(&gogeta, "sent").await;
         (bytes == large.len() as f64).then_some(())
     })
     .await;

@@ -2,34 +2,29 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::access_log::{self, Writer};
 use crate::cli::ResolverType;
 use crate::clock::unix_seconds;
 use crate::config::{Config, ConfigError, ControlPlane, Source};
 use crate::control::Controller;
-use crate::feedback::{self, Inbox};
-use crate::journal::{Journal, Kind, Level, Note};
-use crate::metrics::Metrics;
+use crate::feedback::Inbox;
+use crate::journal::{Kind, Level, Note};
 use crate::pages::{Pages, PagesError};
 use crate::privilege;
 use crate::profile::Profiler;
-use crate::proxy::guests::Guests;
 use crate::proxy::listener::{self, ListenError, Listener, Place};
 use crate::proxy::server::Workers;
-use crate::proxy::tenancy::Splice;
-use crate::proxy::transport;
 use crate::proxy::worker::Shared;
 use crate::routes::key::KeySpace;
 use crate::routes::parse;
 use crate::routes::splice::SpliceMode;
-use crate::routes::table::{Resolver, RouteTable};
+use crate::routes::table::Resolver;
+use crate::share::{Share, share};
 use crate::signals::{Signal, Signals};
 use crate::splice::kernel::Events;
 use crate::splice::{Engine, Kinds, trial};
@@ -39,6 +34,7 @@ use crate::store::position::Position;
 use crate::store::{Event, Names, etcd};
 use crate::task_dump::Dumps;
 use crate::telemetry::{self, LogControl};
+use crate::trace::{self, Exporter};
 use crate::{admin, demo, resources};
 
 /// Events of the store that may wait to be applied.
@@ -78,7 +74,7 @@ impl StartError {
     }
 }
 
-fn system(what: &str) -> impl Fn(std::io::Error) -> StartError + '_ {
+pub(crate) fn system(what: &str) -> impl Fn(std::io::Error) -> StartError + '_ {
     move |error| StartError::System(format!("{what}: {error}"))
 }
 
@@ -128,7 +124,8 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
         // Read once more now that they are watched, so that no change falls in between.
         pages = load_pages(&config)?;
     }
-    let (shared, inbox, writer) = share(config, pages, engine)?;
+    let traces = config.telemetry.traces.clone();
+    let Share { shared, inbox, writer, outbox } = share(config, pages, engine)?;
     let mut controller = Controller::new(resolver, shared.clone());
     let mut routes_text = String::new();
     match first {
@@ -163,6 +160,12 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
         ending: ending.clone(),
     };
     let keeper = runtime.block_on(async { keep(&source, &plane, known) });
+    let exporter = traces.zip(outbox).map(|(traces, outbox)| {
+        let exporter = runtime.block_on(async { trace::export(&traces, outbox) });
+        exporter
+            .map_err(|error| StartError::System(format!("cannot export traces (--otlp-endpoint): {error}")))
+    });
+    let exporter = exporter.transpose()?;
     let (orders, ordered) = mpsc::channel(ORDERS);
     runtime.spawn(controller.run(changes, ordered));
     let has_start = follow.start.is_some();
@@ -203,8 +206,18 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     if let Some(templates) = templates {
         runtime.spawn(follow_templates(templates, shared.clone()));
     }
-    let running =
-        Running { shared: shared.clone(), log, profiler, dumps, reread, workers, keeper, ending, over };
+    let running = Running {
+        shared: shared.clone(),
+        log,
+        profiler,
+        dumps,
+        reread,
+        workers,
+        keeper,
+        exporter,
+        ending,
+        over,
+    };
     runtime.block_on(running.until_the_end(store, signals));
     if let (Some(writer), Some(log)) = (writer, &shared.access_log) {
         writer.finish(log);
@@ -299,41 +312,6 @@ fn tell(mode: SpliceMode, kinds: Kinds, pairs: u32, reason: &str) {
     }
 }
 
-pub(crate) fn share(
-    config: Config,
-    pages: Pages,
-    engine: Option<Arc<Engine>>,
-) -> Result<(Arc<Shared>, Inbox, Option<Writer>), StartError> {
-    let metrics = Arc::new(Metrics::new(config.threads));
-    let (feedback, inbox) = feedback::channel(config.last_access_interval, metrics.clone());
-    let (access_log, writer) = match &config.log.access {
-        Some(access) => {
-            let (log, writer) = access_log::open(access).map_err(system("cannot open the access log"))?;
-            (Some(log), Some(writer))
-        }
-        None => (None, None),
-    };
-    let log = access_log.as_ref().map(|log| Mutex::new(log.buffer()));
-    let shared = Shared {
-        splice: engine.map(|engine| Splice { engine, log }),
-        routes: ArcSwap::from_pointee(RouteTable::default()),
-        changed: watch::Sender::new(0),
-        loaded: AtomicBool::new(false),
-        draining: AtomicBool::new(false),
-        pages: ArcSwap::from_pointee(pages),
-        feedback,
-        metrics,
-        journal: Journal::default(),
-        access_log,
-        tls: transport::tls_config()
-            .map_err(|error| StartError::System(format!("cannot set TLS up: {error}")))?,
-        guests: Guests::new(config.threads, config.max_connections, config.max_connections_per_client),
-        held: AtomicUsize::new(0),
-        config: ArcSwap::from_pointee(config),
-    };
-    Ok((Arc::new(shared), inbox, writer))
-}
-
 /// How hosts become targets, by what was chosen.
 pub(crate) fn resolver(kind: ResolverType) -> Result<Resolver, StartError> {
     Ok(match kind {
@@ -362,6 +340,7 @@ struct Running {
     reread: Reread,
     workers: Workers,
     keeper: Option<Keeper>,
+    exporter: Option<Exporter>,
     /// The store is told by it that the end is near.
     ending: Arc<Notify>,
     /// Those who watch live go when this turns true.
@@ -387,8 +366,10 @@ impl Running {
             access_log.reopen();
         }
         match (self.reread)() {
-            Ok(config) => {
+            Ok(mut config) => {
                 self.tell_what_waits(&config);
+                // Whoever asks what is traced is told what is.
+                config.telemetry = self.shared.config.load().telemetry.clone();
                 if let Err(error) = self.log.change(&config.log.filter) {
                     tracing::error!(%error, "the log stays as it was");
                 }
@@ -421,6 +402,8 @@ impl Running {
             ("access-log", format!("{:?}", old.log.access) != format!("{:?}", new.log.access)),
             ("last-access-interval", old.last_access_interval != new.last_access_interval),
             ("upstream-idle-timeout", old.timeouts.upstream_idle != new.timeouts.upstream_idle),
+            ("metrics-per-service", old.telemetry.services != new.telemetry.services),
+            ("otlp-endpoint", old.telemetry.traces != new.telemetry.traces),
             ("splice", old.splice.mode != new.splice.mode),
             ("splice-max-pairs", old.splice.max_pairs != new.splice.max_pairs),
             ("upstream-idle-max", old.upstream_idle_max != new.upstream_idle_max),
@@ -463,6 +446,9 @@ impl Running {
         store.abort();
         if let Some(keeper) = self.keeper {
             keeper.finish().await;
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.finish().await;
         }
     }
 

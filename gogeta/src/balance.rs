@@ -160,7 +160,7 @@ mod tests {
 
     fn service(instances: Vec<Arc<Instance>>) -> Service {
         let ring = ring(&instances);
-        Service { name: "s".into(), instances, ring, cursor: Arc::default() }
+        Service { name: "s".into(), instances, ring, cursor: Arc::default(), series: Arc::default() }
     }
 
     fn turns(service: &Service, count: usize) -> String {

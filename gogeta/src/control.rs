@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::journal::{Kind, Level, Note};
 use crate::metrics::ReasonLabels;
 use crate::proxy::worker::Shared;
+use crate::routes::census::Census;
 use crate::routes::key::Key;
 use crate::routes::loss::Loss;
 use crate::routes::model::ServiceName;
@@ -42,6 +43,7 @@ pub enum Order {
 #[derive(Debug)]
 pub struct Controller {
     registry: Registry,
+    census: Census,
     shared: Arc<Shared>,
     budget: Budget,
     known: watch::Sender<Option<Known>>,
@@ -57,6 +59,7 @@ impl Controller {
     pub fn new(resolver: Resolver, shared: Arc<Shared>) -> Self {
         Self {
             registry: Registry::new(resolver),
+            census: Census::default(),
             shared,
             budget: Budget::new(),
             known: watch::Sender::new(None),
@@ -107,6 +110,7 @@ impl Controller {
         let applied = self.registry.drain(&service, &index, drained);
         if let Some(applied) = applied.as_ref().filter(|applied| !applied.is_empty()) {
             let table = self.registry.table();
+            self.shared.metrics.set_counts(self.census.follow(&table, applied));
             self.shared.journal.tell(&before, &table, applied, |_| String::new());
             self.shared.publish(table);
         }
@@ -258,14 +262,18 @@ impl Controller {
         self.applied.send_replace(revision);
     }
 
-    fn count(&self, applied: &Applied, table: &RouteTable) {
+    fn count(&mut self, applied: &Applied, table: &RouteTable) {
         let metrics = &self.shared.metrics;
         metrics.revision.set(table.revision());
         metrics.problems.set(gauge(table.problem_count()));
         if !applied.is_empty() {
             metrics.changes.inc();
-            metrics.domains.set(gauge(table.domain_count()));
-            metrics.services.set(gauge(table.service_count()));
+            metrics.set_counts(self.census.follow(table, applied));
+            for name in &applied.services {
+                if let Some(service) = table.service(name.as_str()) {
+                    metrics.admit(service, table.service_count());
+                }
+            }
         }
     }
 

@@ -140,7 +140,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn batches_hold_each_thing_once() {
-        let (feedback, mut inbox) = channel(Duration::from_secs(10), Arc::new(Metrics::new(1)));
+        let (feedback, mut inbox) = channel(Duration::from_secs(10), Arc::new(Metrics::new(1, None)));
         for message in [
             Message::Accessed(name("1"), 1),
             Message::Accessed(name("1"), 2),
@@ -159,7 +159,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_batch_that_nobody_waited_for_is_not_lost() {
-        let (feedback, mut inbox) = channel(Duration::from_secs(10), Arc::new(Metrics::new(1)));
+        let (feedback, mut inbox) = channel(Duration::from_secs(10), Arc::new(Metrics::new(1, None)));
         feedback.send(Message::Accessed(name("1"), 1));
         assert!(tokio::time::timeout(GATHER / 2, inbox.next()).await.is_err());
         feedback.send(Message::Accessed(name("2"), 2));
@@ -169,13 +169,14 @@ mod tests {
 
     #[test]
     fn half_a_second_is_not_never() {
-        let interval = |millis| channel(Duration::from_millis(millis), Arc::new(Metrics::new(1))).0.interval;
+        let interval =
+            |millis| channel(Duration::from_millis(millis), Arc::new(Metrics::new(1, None))).0.interval;
         assert_eq!([interval(0), interval(500), interval(1000), interval(1001)], [0, 1, 1, 2]);
     }
 
     #[tokio::test]
     async fn what_does_not_fit_is_dropped_and_counted() {
-        let metrics = Arc::new(Metrics::new(1));
+        let metrics = Arc::new(Metrics::new(1, None));
         let (feedback, _inbox) = channel(Duration::from_secs(10), metrics.clone());
         for _ in 0..QUEUE + 3 {
             feedback.send(Message::Wake(name("1")));

@@ -7,7 +7,8 @@
 //! 2. **A request** goes down [`proxy`] once: vet, resolve, [`balance`], headers, forward, and back up.
 //! 3. **Where no backend answers**, one of the [`pages`] does, by the instance's [`status`].
 //! 4. **What requests have to say** to the store goes through [`feedback`], and never waits.
-//! 5. **The operator** sees it all on the [`admin`] listener, in the [`telemetry`] and the [`access_log`].
+//! 5. **The operator** sees it all on the [`admin`] listener, in the [`telemetry`], the [`access_log`],
+//!    [`metrics`] and [`trace`]s.
 //! 6. **Whoever writes routes** can do it by one of the [`commands`].
 //!
 //! [`app`] wires it together and takes it down in order.
@@ -33,6 +34,7 @@ pub mod profile;
 pub mod proxy;
 pub mod resources;
 pub mod routes;
+mod share;
 pub mod signals;
 pub mod splice;
 pub mod state;
@@ -40,3 +42,4 @@ pub mod status;
 pub mod store;
 pub mod task_dump;
 pub mod telemetry;
+pub mod trace;

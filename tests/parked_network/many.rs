@@ -12,7 +12,7 @@ use crate::support::gogeta::Gogeta;
 use crate::support::limit::raise_the_limit;
 use crate::support::parking::{carried, parked, parking_by};
 use crate::support::random::number;
-use crate::support::truth::metric;
+use crate::support::truth::{metric, sum};
 use crate::support::wait::{all, within};
 
 const ROOM: [&str; 3] =
@@ -82,7 +82,7 @@ async fn ten_thousand_pairs_are_parked_at_once_and_each_is_answered_with_its_own
         clients.extend(all(comers).await);
     }
     within(Duration::from_secs(30), "all are parked", async || {
-        (metric(&gogeta, "gogeta_splice_pairs").await == many as f64).then_some(())
+        (sum(&gogeta, "gogeta_splice_pairs", "").await == many as f64).then_some(())
     })
     .await;
     let asked = Instant::now();
@@ -102,7 +102,7 @@ async fn ten_thousand_pairs_are_parked_at_once_and_each_is_answered_with_its_own
     assert!(own < PAIR as f64, "{own} KiB for each pair");
     drop(clients);
     within(Duration::from_secs(30), "nothing is parked", async || {
-        (metric(&gogeta, "gogeta_splice_pairs").await == 0.0).then_some(())
+        (sum(&gogeta, "gogeta_splice_pairs", "").await == 0.0).then_some(())
     })
     .await;
 }

@@ -4,7 +4,7 @@ use gogeta::splice::{Engine, Kind, Kinds};
 
 use super::etcd::skip;
 use super::gogeta::{Builder, Gogeta};
-use super::truth::metric;
+use super::truth::sum;
 use super::wait::until;
 
 /// A gogeta that parks; none where the kernel does not let it, which is an error where nothing may be skipped.
@@ -35,18 +35,28 @@ pub(crate) async fn parking_as(mode: &str, builder: Builder) -> Option<Gogeta> {
 /// Waits until so many pairs are parked.
 pub(crate) async fn parked(gogeta: &Gogeta, pairs: f64) {
     until(&format!("{pairs} pairs are parked"), async || {
-        (metric(gogeta, "gogeta_splice_pairs").await == pairs).then_some(())
+        (sum(gogeta, "gogeta_splice_pairs", "").await == pairs).then_some(())
     })
     .await;
 }
 
-/// How many requests the kernel has carried.
+/// How many requests the kernel has answered.
 pub(crate) async fn carried(gogeta: &Gogeta) -> f64 {
-    metric(gogeta, "gogeta_splice_requests_total").await
+    let by =
+        async |kind: Kind| sum(gogeta, "gogeta_requests_total", &format!("engine=\"{}\"", kind.name())).await;
+    by(Kind::Sockmap).await + by(Kind::Wire).await
 }
 
 /// Bytes that the kernel carried, either way.
 pub(crate) async fn carried_bytes(gogeta: &Gogeta) -> f64 {
-    metric(gogeta, "gogeta_splice_bytes_total{direction=\"to_client\"}").await
-        + metric(gogeta, "gogeta_splice_bytes_total{direction=\"to_upstream\"}").await
+    carried_to(gogeta, "sent").await + carried_to(gogeta, "received").await
+}
+
+/// Bytes that it carried to clients ("sent"), or from them ("received").
+pub(crate) async fn carried_to(gogeta: &Gogeta, direction: &str) -> f64 {
+    let by = async |kind: Kind| {
+        let labels = format!("engine=\"{}\",direction=\"{direction}\"", kind.name());
+        sum(gogeta, "gogeta_client_bytes_total", &labels).await
+    };
+    by(Kind::Sockmap).await + by(Kind::Wire).await
 }

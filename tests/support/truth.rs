@@ -94,6 +94,15 @@ pub(crate) async fn metric(gogeta: &Gogeta, series: &str) -> f64 {
     line.map_or(0.0, |value| value.parse().expect("a number"))
 }
 
+/// The sum of a metric's samples that have this among their labels.
+pub(crate) async fn sum(gogeta: &Gogeta, name: &str, label: &str) -> f64 {
+    let text = get(gogeta.admin, "admin", "/metrics").await.text();
+    let samples =
+        text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} "));
+    let samples = samples.filter(|(labels, _)| labels.contains(label));
+    samples.map(|(_, value)| value.parse::<f64>().expect("a number")).sum()
+}
+
 /// How often everything was read anew, for that reason.
 pub(crate) async fn resyncs(gogeta: &Gogeta, reason: &str) -> f64 {
     metric(gogeta, &format!("gogeta_store_resyncs_total{{reason=\"{reason}\"}}")).await

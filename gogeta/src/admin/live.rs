@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{Admin, sampler};
+use super::{Admin, blocking, sampler};
 use crate::journal::Change;
 
 /// Listeners that there may be at once.
@@ -129,7 +129,9 @@ pub(super) async fn pulse(admin: Admin) {
     loop {
         tokio::select! {
             _ = second.tick() => {
-                admin.sampler.sample(&admin.shared);
+                let desk = admin.clone();
+                // Of many services it takes a while.
+                let _ = blocking(move || desk.sampler.sample(&desk.shared)).await;
                 admin.shared.journal.settle();
                 if admin.live.events.receiver_count() > 0 {
                     let status = admin.overview.status(&admin).await;

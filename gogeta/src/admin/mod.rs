@@ -20,24 +20,23 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt as _;
-use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 
 use self::api::fault::Fault;
+use self::api::status::Readiness;
 use self::api::{Endpoint, endpoint};
 use self::live::Live;
 use self::overview::Overview;
 use self::sampler::Sampler;
 use crate::app::Addresses;
 use crate::control::Order;
-use crate::metrics::Live as Looked;
+use crate::metrics::scrape::{Format, Now, Scrape};
 use crate::profile::Profiler;
 use crate::proxy::worker::Shared;
-use crate::splice::metrics::Collected;
 use crate::task_dump::Dumps;
 use crate::telemetry::LogControl;
 
@@ -71,7 +70,7 @@ type Admin = Arc<Desk>;
 #[derive(Debug)]
 struct Desk {
     shared: Arc<Shared>,
-    registry: Registry,
+    scrape: Arc<Scrape>,
     addresses: Addresses,
     overview: Overview,
     sampler: Sampler,
@@ -87,7 +86,7 @@ impl Desk {
     fn new(parts: Parts) -> Self {
         let Parts { shared, addresses, orders, log, profiler, dumps, over } = parts;
         Self {
-            registry: registry(&shared),
+            scrape: Arc::new(scrape(&shared)),
             shared,
             addresses,
             overview: Overview::new(),
@@ -130,17 +129,15 @@ fn warn_if_open(parts: &Parts) {
     );
 }
 
-fn registry(shared: &Arc<Shared>) -> Registry {
-    let (open, resting) = (shared.clone(), shared.clone());
-    let looked = Looked {
-        open: Box::new(move || open.guests.count()),
-        resting: Box::new(move || routes::resting(&resting.routes.load())),
-    };
-    let mut registry = shared.metrics.registry(looked);
-    if let Some(splice) = &shared.splice {
-        registry.register_collector(Box::new(Collected(splice.engine.clone())));
-    }
-    registry
+fn scrape(shared: &Arc<Shared>) -> Scrape {
+    let engine = shared.splice.as_ref().map(|splice| splice.engine.clone());
+    let of = shared.clone();
+    Scrape::new(shared.metrics.clone(), engine, move || Now {
+        open: of.guests.count(),
+        most: of.config.load().max_connections,
+        is_ready: Readiness::of(&of).ready,
+        table: of.routes.load_full(),
+    })
 }
 
 /// The Host is checked for the API and its page alone: by those a page of somebody else's could learn or do something.
@@ -200,15 +197,16 @@ fn health() -> Vec<Endpoint> {
     get,
     path = "/metrics",
     tag = "health",
-    responses((status = 200, body = String, content_type = "application/openmetrics-text"))
+    responses((status = 200, body = String, content_type = "text/plain"))
 )]
-async fn metrics(State(admin): State<Admin>) -> Response {
-    let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &admin.registry) {
-        Ok(()) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
+async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
+    let format = Format::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
+    // Not on the thread that applies changes.
+    match tokio::task::spawn_blocking(move || admin.scrape.text(format)).await {
+        Ok(Ok(text)) => {
+            let fields = [(header::CONTENT_TYPE, format.media_type()), (header::VARY, "Accept")];
+            (fields, text).into_response()
         }
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

@@ -191,11 +191,6 @@ pub(super) fn rests(instance: &Instance) -> bool {
     instance.upstream.as_ref().is_some_and(|upstream| !upstream.rest.is_over())
 }
 
-/// How many instances of a table rest.
-pub fn resting(table: &RouteTable) -> usize {
-    table.services().flat_map(|service| &service.instances).filter(|instance| rests(instance)).count()
-}
-
 /// What stands in the store, to be shown.
 pub(super) fn text(text: &Option<Box<str>>) -> Option<String> {
     text.as_deref().map(str::to_owned)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use super::{Admin, Desk, Parts};
-use crate::app::{self, Addresses};
+use crate::app::Addresses;
 use crate::cli::Options;
 use crate::config::Config;
 use crate::pages::Pages;
@@ -13,6 +13,7 @@ use crate::profile::Profiler;
 use crate::routes::key::{DomainField, InstanceField, Key};
 use crate::routes::registry::{Change, Registry};
 use crate::routes::table::RouteTable;
+use crate::share::{Share, share};
 use crate::task_dump::Dumps;
 use crate::telemetry::LogControl;
 
@@ -20,7 +21,7 @@ use crate::telemetry::LogControl;
 pub(super) fn desk(table: RouteTable) -> Admin {
     let config = Config::try_from(Options::default()).expect("the defaults are right");
     let pages = Pages::embedded().expect("they are right");
-    let (shared, ..) = app::share(config, pages, None).expect("nothing is asked of the system");
+    let Share { shared, .. } = share(config, pages, None).expect("nothing is asked of the system");
     shared.publish(table);
     Arc::new(Desk::new(Parts {
         shared,

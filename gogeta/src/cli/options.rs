@@ -46,6 +46,19 @@ pub enum AccessLogFormat {
     Json,
 }
 
+/// How a collector of traces is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum OtlpProtocol {
+    /// gRPC.
+    #[value(name = "grpc")]
+    #[serde(rename = "grpc")]
+    Grpc,
+    /// HTTP with protobuf.
+    #[value(name = "http/protobuf")]
+    #[serde(rename = "http/protobuf")]
+    Http,
+}
+
 /// What `--default-robots` can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -350,6 +363,29 @@ pub struct Options {
     #[arg(long, value_name = "PERCENT", env = "GOGETA_SPLICE_MAX_LOSS", help_heading = "Kernel path")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub splice_max_loss: Option<u32>,
+
+    /// Count requests, errors, durations and instances of each service
+    #[arg(long, value_name = "BOOL", env = "GOGETA_METRICS_PER_SERVICE", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = BoolishValueParser::new(), help_heading = "Telemetry")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_per_service: Option<bool>,
+    /// So many services are counted one by one, and those beyond together, as "other" [default: 200]
+    #[arg(long, value_name = "N", env = "GOGETA_METRICS_MAX_SERVICES", help_heading = "Telemetry")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_max_services: Option<usize>,
+    /// Send traces of requests to this OpenTelemetry collector, such as http://127.0.0.1:4317; "off" to none
+    /// [default: OTEL_EXPORTER_OTLP_ENDPOINT, or off]
+    #[arg(long, value_name = "URL", env = "GOGETA_OTLP_ENDPOINT", help_heading = "Telemetry")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_endpoint: Option<String>,
+    /// How that is spoken to [default: OTEL_EXPORTER_OTLP_PROTOCOL, or grpc, but http/protobuf at port 4318]
+    #[arg(long, value_name = "PROTOCOL", env = "GOGETA_OTLP_PROTOCOL", help_heading = "Telemetry")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_protocol: Option<OtlpProtocol>,
+    /// Trace such a share of the requests that belong to no trace yet, from 0 to 1 [default: 0.01]
+    #[arg(long, value_name = "RATIO", env = "GOGETA_TRACE_RATIO", help_heading = "Telemetry")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_ratio: Option<f64>,
 
     /// What to log: error, warn, info, debug, trace, or tracing's filter syntax [default: info]
     #[arg(long, value_name = "FILTER", env = "GOGETA_LOG", help_heading = "Logs")]

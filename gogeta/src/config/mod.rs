@@ -8,6 +8,7 @@ mod resolve;
 mod seconds;
 mod shown;
 mod splice;
+mod telemetry;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -81,6 +82,8 @@ pub struct Config {
     pub splice: Splice,
     /// The logs.
     pub log: Log,
+    /// What others are told of requests.
+    pub telemetry: Telemetry,
 }
 
 /// Where routes come from.
@@ -177,6 +180,26 @@ pub struct Log {
     pub cpu_profile: PathBuf,
     /// Whether to profile from the start.
     pub profile_at_start: bool,
+}
+
+/// What others are told of requests.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// How many services are counted one by one; none where they are not counted.
+    pub services: Option<usize>,
+    /// Where traces go, if anywhere.
+    pub traces: Option<Traces>,
+}
+
+/// Where traces go, and of what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traces {
+    /// The collector's URL.
+    pub endpoint: String,
+    /// Whether it is spoken to by gRPC; by HTTP with protobuf otherwise.
+    pub is_grpc: bool,
+    /// The share of the requests that belong to no trace yet that begin one, from 0 to 1.
+    pub ratio: f64,
 }
 
 /// Where and how requests are logged.

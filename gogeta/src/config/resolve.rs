@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use super::{
     Access, AccessLog, Config, ConfigError, ControlPlane, Etcd, Listen, Log, Seconds, Source, Splice,
-    Timeouts,
+    Telemetry, Timeouts,
 };
 use crate::cli::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType};
 use crate::proxy::connect::Allowed;
@@ -37,6 +37,7 @@ impl TryFrom<Options> for Config {
         };
         Ok(Self {
             splice: Splice::of(&options)?,
+            telemetry: Telemetry::of(&options)?,
             connect: connect(&options)?,
             headers: rules(&options)?,
             listen: listen(&options)?,
@@ -286,7 +287,18 @@ mod tests {
 
     #[test]
     fn mistakes_name_the_flag() {
-        let rows: [(Options, &str); 11] = [
+        let rows: [(Options, &str); 16] = [
+            (Options { trace_ratio: Some(1.1), ..Options::default() }, "--trace-ratio"),
+            (Options { trace_ratio: Some(f64::NAN), ..Options::default() }, "--trace-ratio"),
+            (
+                Options { otlp_endpoint: Some("collector:4317".into()), ..Options::default() },
+                "--otlp-endpoint",
+            ),
+            (
+                Options { otlp_endpoint: Some("https://c:4318".into()), ..Options::default() },
+                "--otlp-endpoint",
+            ),
+            (Options { metrics_max_services: Some(1 << 20), ..Options::default() }, "--metrics-max-services"),
             (Options { publish_dir: Some("/".into()), ..Options::default() }, "--publish-dir"),
             (Options { mass_removal_guard: Some(101), ..Options::default() }, "--mass-removal-guard"),
             (Options { admin: Some("nowhere".into()), ..Options::default() }, "--admin"),

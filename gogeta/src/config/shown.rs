@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
 use super::{Config, Etcd, Source};
+use crate::cli::OtlpProtocol;
 
 /// Flags whose values are nobody's to see; of them only whether they are given is shown.
 #[cfg(test)]
@@ -18,7 +19,8 @@ impl Config {
     /// The values in force by flag: times in seconds, 0 for no limit, null for what is not set.
     pub fn shown(&self) -> Map<String, Value> {
         let mut shown = Map::new();
-        for part in [self.places(), self.routing(), self.answers(), self.bounds(), self.kernel_and_logs()] {
+        let parts = [self.places(), self.routing(), self.answers(), self.bounds(), self.kernel_and_logs()];
+        for part in parts.into_iter().chain([self.told()]) {
             let Value::Object(part) = part else { continue };
             shown.extend(part);
         }
@@ -109,6 +111,18 @@ impl Config {
             "tunnel-idle-timeout": seconds(times.tunnel_idle),
             "drain-timeout": seconds(times.drain),
             "drain-delay": seconds(times.drain_delay),
+        })
+    }
+
+    fn told(&self) -> Value {
+        let (services, traces) = (self.telemetry.services, self.telemetry.traces.as_ref());
+        let protocol = |is_grpc| if is_grpc { OtlpProtocol::Grpc } else { OtlpProtocol::Http };
+        json!({
+            "metrics-per-service": services.is_some(),
+            "metrics-max-services": services,
+            "otlp-endpoint": traces.map_or_else(|| "off".to_owned(), |traces| without_user(&traces.endpoint)),
+            "otlp-protocol": traces.map(|traces| name(protocol(traces.is_grpc))),
+            "trace-ratio": traces.map(|traces| traces.ratio),
         })
     }
 

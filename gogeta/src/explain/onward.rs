@@ -95,8 +95,12 @@ impl Way<'_> {
         let unknown = if around.engines.is_none() { ", if the running gogeta has that engine" } else { "" };
         let text = match carried {
             Ok(kind) => {
+                let traced = match config.telemetry.traces.is_some() {
+                    true => "; nothing of that is traced, for which it takes a traceparent (--otlp-endpoint)",
+                    false => "",
+                };
                 format!(
-                    "its connection may be parked: {} carries GET and HEAD that follow{unknown}",
+                    "its connection may be parked: {} carries GET and HEAD that follow{unknown}{traced}",
                     kind.name()
                 )
             }
@@ -167,5 +171,6 @@ fn why(barrier: Barrier) -> &'static str {
             "the limits of heads are stricter than the kernel's guard (--max-head, --max-target, --max-headers, --max-response-head)"
         }
         Barrier::Target => "its target names the host",
+        Barrier::Traced => "it has a traceparent, and the kernel makes no spans (--otlp-endpoint)",
     }
 }

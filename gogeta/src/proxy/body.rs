@@ -75,7 +75,6 @@ impl http_body::Body for ClientBody {
                     if let Some(data) = frame.data_ref() {
                         let received = &this.client.received;
                         received.set(received.get() + data.len() as u64);
-                        this.client.metrics.carried(data.len() as u64);
                         if !pace.0.progress(vitals.now(), data.len(), this.timeouts.min_rate) {
                             this.client.too_slow.set(true);
                             return Poll::Ready(Some(Err(ClientBodyError::TooSlow)));
@@ -239,7 +238,7 @@ impl Body {
 
     fn count(&mut self, frame: &Frame<Bytes>) {
         if let (Some(record), Some(data)) = (&mut self.record, frame.data_ref()) {
-            record.sends(data.len() as u64);
+            record.sent += data.len() as u64;
         }
     }
 }

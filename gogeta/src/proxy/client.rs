@@ -17,7 +17,6 @@ use super::upgrade::Tunnel;
 use super::vitals::{Deadline, Vitals};
 use super::worker::Worker;
 use crate::config::Timeouts;
-use crate::metrics::WorkerMetrics;
 use crate::routes::model::Upstream;
 use crate::splice::{Kind, Name};
 
@@ -39,8 +38,6 @@ pub struct Client {
     pub peer: Peer,
     /// Its deadlines.
     pub vitals: Rc<Vitals>,
-    /// The counters of its worker.
-    pub metrics: Arc<WorkerMetrics>,
     /// Whether a request is being answered.
     pub busy: Cell<bool>,
     /// Whether a handler is at work on that request: from its head to its response's.
@@ -95,13 +92,12 @@ pub struct Client {
 
 impl Client {
     /// A client that has not asked for anything yet.
-    pub fn new(address: SocketAddr, peer: Peer, vitals: Rc<Vitals>, metrics: Arc<WorkerMetrics>) -> Rc<Self> {
+    pub fn new(address: SocketAddr, peer: Peer, vitals: Rc<Vitals>) -> Rc<Self> {
         let bytes = Default::default();
         Rc::new(Self {
             address,
             peer,
             vitals,
-            metrics,
             busy: Cell::default(),
             handling: Cell::default(),
             leaving: Cell::default(),

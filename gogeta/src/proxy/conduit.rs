@@ -20,8 +20,9 @@ use super::patience::LOSSY;
 use super::socket::{Dormant, Socket};
 use super::transport::Transport;
 use super::vitals::Deadline;
+use super::worker::Worker;
 use crate::config::Timeouts;
-use crate::splice::counts::Reason;
+use crate::splice::counts::{Reason, Tally};
 use crate::splice::{Back, Engine, Kind, Name, Seat, Tenant, Unfit};
 
 /// Bytes that are copied at once.
@@ -44,6 +45,7 @@ pub struct Conduit {
     up: Half,
     down: Half,
     client: Rc<Client>,
+    worker: Rc<Worker>,
     timeouts: Rc<Timeouts>,
     /// What the kernel has carried, as far as it was counted.
     counted: (u64, u64),
@@ -86,8 +88,7 @@ impl Conduit {
     /// A tunnel between the two.
     pub fn new(
         (engine, passage): (Arc<Engine>, Passage),
-        client: Rc<Client>,
-        timeouts: Rc<Timeouts>,
+        (client, worker, timeouts): (Rc<Client>, Rc<Worker>, Rc<Timeouts>),
         downstream: Parkable,
         upstream: Transport,
     ) -> Self {
@@ -101,6 +102,7 @@ impl Conduit {
             up,
             down,
             client,
+            worker,
             timeouts,
             counted: (0, 0),
             is_tried: false,
@@ -125,7 +127,8 @@ impl Conduit {
 
     /// Copies what can be copied. It is over when both halves are.
     fn poll_copy(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { state: State::Awake(ours, theirs), seat, up, down, client, timeouts, .. } = self else {
+        let Self { state: State::Awake(ours, theirs), seat, up, down, client, worker, timeouts, .. } = self
+        else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
         let seat = seat.as_ref();
@@ -141,7 +144,8 @@ impl Conduit {
             |_, wrote| received.set(received.get() + wrote),
         )?;
         if (sent.get(), received.get()) != before {
-            client.metrics.carried(sent.get() - before.0 + received.get() - before.1);
+            worker.metrics.received(sent.get() - before.0);
+            worker.metrics.sent(received.get() - before.1);
             client.vitals.set(Deadline::Tunnel, timeouts.tunnel_idle);
             self.is_tried = false;
         }
@@ -423,7 +427,7 @@ pub struct Passage {
 }
 
 impl Tenant for Passage {
-    fn carried(&self, _: u64) {}
+    fn carried(&self, _: &Tally) {}
 
     fn request(&self, _: &Carried) {}
 

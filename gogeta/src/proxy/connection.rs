@@ -38,7 +38,7 @@ const LINGER: (Duration, usize) = (Duration::from_secs(2), 256 << 10);
 /// Serves a client until its connection ends.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
     let peer = Peer::new(address.ip(), &worker.config().trusted_proxies);
-    let client = Client::new(address, peer, worker.ward.admit(), worker.metrics.clone());
+    let client = Client::new(address, peer, worker.ward.admit());
     let socket = Downstream::new(stream, client.clone(), worker.clone());
     let handler = Handler {
         slot: Rc::default(),

@@ -66,7 +66,8 @@ impl Downstream {
         let Some((engine, (kind, name))) = engine.zip(name) else { return Err(Box::new((self, upstream))) };
         let max_loss = self.worker.config().splice.max_loss;
         let passage = Passage { kind, name, idle: self.timeouts.tunnel_idle, max_loss };
-        Ok(Conduit::new((engine, passage), self.client, self.timeouts, self.stream, upstream))
+        let ours = (self.client, self.worker, self.timeouts);
+        Ok(Conduit::new((engine, passage), ours, self.stream, upstream))
     }
 
     /// From now on bytes are only read to be thrown away.
@@ -139,6 +140,7 @@ impl Downstream {
     fn came(&self, count: usize) {
         let Client { vitals, bytes, gone, .. } = &*self.client;
         bytes.0.set(bytes.0.get() + count as u64);
+        self.worker.metrics.received(count as u64);
         if count == 0 {
             gone.set(true);
         } else if self.gate.is_none() {
@@ -226,6 +228,7 @@ impl Downstream {
         match &outcome {
             Poll::Ready(Ok(count)) => {
                 bytes.1.set(bytes.1.get() + *count as u64);
+                self.worker.metrics.sent(*count as u64);
                 vitals.clear(Deadline::Write);
                 if tunnel {
                     vitals.set(Deadline::Tunnel, self.timeouts.tunnel_idle);

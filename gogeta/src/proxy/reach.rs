@@ -57,13 +57,14 @@ fn reached(worker: &Worker, service: &Service, upstream: &Upstream) {
     }
 }
 
-fn not_reached(worker: &Worker, service: &Service, upstream: &Upstream, error: &ProxyError) {
+fn not_reached(worker: &Worker, service: &Service, upstream: &Arc<Upstream>, error: &ProxyError) {
     if is_ours(error) || !upstream.rest.begin(worker.ward.now()) {
         return;
     }
     let name = format!("{}/{}", service.name, index(service, upstream));
     let text = format!("it cannot be connected to, and rests: {error}");
     worker.shared.journal.note(Note::info(Kind::Error, name, text).at(Level::Error));
+    worker.shared.metrics.resting.begin(service, upstream);
     tracing::warn!(
         service = %service.name,
         instance = index(service, upstream),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, Method, Uri, Version};
+use opentelemetry::KeyValue;
 
 use super::body::CutOff;
 use super::client::Client;
@@ -12,8 +13,9 @@ use super::forward::Inbound;
 use super::vitals::Deadline;
 use super::worker::Worker;
 use crate::access_log::Line;
-use crate::metrics::Class;
-use crate::routes::model::Upstream;
+use crate::metrics::{Answered, Target};
+use crate::routes::model::{Service, Upstream};
+use crate::trace::Trace;
 
 /// What is noted where the client left before there was an answer, as nginx does.
 const CLIENT_LEFT: u16 = 499;
@@ -24,12 +26,24 @@ pub struct Record {
     worker: Rc<Worker>,
     client: Rc<Client>,
     started: Instant,
-    /// What kind of domain it was for.
-    pub class: Class,
+    /// What it was for.
+    pub target: Target,
+    /// Where its service's requests are counted.
+    place: Option<u32>,
+    /// What is traced of it, where anything is.
+    trace: Option<Box<Trace>>,
+    /// When an upstream was chosen for it.
+    asked: Option<Instant>,
+    /// When it became a tunnel.
+    opened: Option<Duration>,
     /// The status that was served.
     pub status: u16,
     /// Bytes of the response's body.
     pub sent: u64,
+    /// Whether an instance did not answer it.
+    pub failed: bool,
+    /// What went wrong, where gogeta answered it.
+    pub error: Option<&'static str>,
     cut: bool,
     fields: Option<Box<Fields>>,
 }
@@ -45,7 +59,6 @@ struct Fields {
     referer: String,
     agent: String,
     id: String,
-    asked: Option<Instant>,
     upstream_took: Option<Duration>,
     retries: u8,
 }
@@ -70,31 +83,58 @@ impl Record {
                 ..Fields::default()
             })
         });
+        let trace = worker.shared.tracer.as_ref();
+        let trace = trace.map(|tracer| Box::new(Trace::begin(tracer, request, client.address)));
         let (worker, client) = (worker.clone(), client.clone());
         Self {
+            trace,
             worker,
             client,
             started: Instant::now(),
-            class: Class::None,
+            target: Target::None,
+            place: None,
+            asked: None,
+            opened: None,
             status: CLIENT_LEFT,
             sent: 0,
+            failed: false,
+            error: None,
             cut: false,
             fields,
         }
     }
 
+    /// Notes that it is for that service.
+    pub fn routed(&mut self, service: &Service) {
+        self.target = Target::Service;
+        self.place = self.worker.metrics.routed(service, self.place);
+        if let Some(trace) = &mut self.trace {
+            trace.service(service.name.as_str());
+        }
+    }
+
     /// Notes who is asked.
     pub fn asks(&mut self, upstream: &Upstream) {
+        self.asked = Some(Instant::now());
+        if let Some(trace) = &mut self.trace {
+            trace.asks(upstream);
+        }
         if let Some(fields) = &mut self.fields {
             fields.upstream = upstream.location.to_string();
-            fields.asked = Some(Instant::now());
         }
     }
 
     /// Notes who has answered, and at which attempt behind the first.
-    pub fn answered(&mut self, upstream: &Upstream, retries: u8) {
+    pub fn answered(&mut self, upstream: &Upstream, status: u16, retries: u8) {
+        let took = self.asked.map(|asked| asked.elapsed());
+        if let Some(took) = took {
+            self.worker.metrics.first_byte(took);
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.answered(upstream, status, retries);
+        }
         if let Some(fields) = &mut self.fields {
-            fields.upstream_took = fields.asked.map(|asked| asked.elapsed());
+            fields.upstream_took = took;
             fields.retries = retries;
             if retries > 0 {
                 fields.upstream = upstream.location.to_string();
@@ -102,10 +142,24 @@ impl Record {
         }
     }
 
-    /// Notes that so many bytes of the response's body go to the client.
-    pub fn sends(&mut self, bytes: u64) {
-        self.sent += bytes;
-        self.worker.metrics.carried(bytes);
+    /// Tells the upstream what trace the request belongs to, in its head as it goes there.
+    pub fn pass_on(&mut self, request: &mut Inbound, upstream: &Upstream) {
+        if let Some(trace) = &mut self.trace {
+            let (method, target) = (request.method().clone(), request.uri().clone());
+            trace.pass_on(&method, request.headers_mut(), &target, upstream);
+        }
+    }
+
+    /// Notes that it wakes an instance.
+    pub fn wakes(&mut self, index: &str) {
+        if let Some(trace) = &mut self.trace {
+            trace.event("gogeta.wake", || vec![KeyValue::new("gogeta.instance", index.to_owned())]);
+        }
+    }
+
+    /// Notes that it is a tunnel from now on: how long that lasts says nothing about whoever answered.
+    pub fn opens(&mut self) {
+        self.opened = Some(self.started.elapsed());
     }
 
     /// Whether the client's socket takes no more of the response at present.
@@ -124,6 +178,7 @@ impl Record {
             CutOff::Broken(_) => "cut",
             CutOff::Stalled => "stalled",
         };
+        self.error = Some(name);
         self.worker.metrics.upstream_error(name);
     }
 }
@@ -131,7 +186,8 @@ impl Record {
 /// Counts and logs a request that could not be read, and so has no record: of it only its client is known, and
 /// what that was told.
 pub fn unread(worker: &Worker, client: IpAddr, status: u16, sent: usize) {
-    worker.metrics.request(Class::None, status, Duration::ZERO);
+    let (target, took) = (Target::None, Duration::ZERO);
+    worker.metrics.request(Answered { target, place: None, status, failed: false, took });
     if let Some(log) = &worker.access_log {
         log.write(&Line {
             client: client.to_canonical(),
@@ -159,7 +215,16 @@ impl Drop for Record {
     fn drop(&mut self) {
         self.client.end(&self.worker.timeouts());
         let took = self.started.elapsed();
-        self.worker.metrics.request(self.class, self.status, took);
+        self.worker.metrics.request(Answered {
+            target: self.target,
+            place: self.place,
+            status: self.status,
+            failed: self.failed || self.cut,
+            took: self.opened.unwrap_or(took),
+        });
+        if let Some(trace) = &mut self.trace {
+            trace.end(self.status, self.sent, self.error);
+        }
         if let (Some(fields), Some(log)) = (&self.fields, &self.worker.access_log) {
             log.write(&Line {
                 client: self.client.address.ip().to_canonical(),

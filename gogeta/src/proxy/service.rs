@@ -10,7 +10,7 @@ use hyper::body::{Body as _, Incoming};
 
 use super::body::{Body, UpstreamBody};
 use super::client::Client;
-use super::error::ProxyError;
+use super::error::{Fault, ProxyError};
 use super::error_page::{self, Asked};
 use super::forward::{Answer, Destination, Inbound, forward};
 use super::headers::{self, Original, REQUEST_ID, Survey, forwarded, via};
@@ -22,7 +22,7 @@ use super::upgrade::{self, Tunnel};
 use super::vet;
 use super::worker::Worker;
 use crate::balance::{self, Pick};
-use crate::metrics::Class;
+use crate::metrics::Target;
 use crate::routes::model::{Instance, Service, UriTarget};
 use crate::routes::table::Route;
 use crate::status::State;
@@ -42,10 +42,15 @@ pub async fn respond(worker: Rc<Worker>, client: Rc<Client>, request: Request<In
     client.handling.set(false);
     let mut response = match outcome {
         Ok(response) => response,
-        Err(error) => error_page::respond(&worker, &client, &asked, &error),
+        Err(error) => {
+            record.failed = error.fault() == Fault::Upstream;
+            record.error = (error.fault() != Fault::Client).then(|| error.name());
+            error_page::respond(&worker, &client, &asked, &error)
+        }
     };
     record.status = response.status().as_u16();
     if let Some(tunnel) = &mut *client.tunnel.borrow_mut() {
+        record.opens();
         tunnel.record = Some(record);
         return response;
     }
@@ -97,7 +102,7 @@ async fn handle(
             Route::NoService { service, .. } => return Err(ProxyError::NoService(service.as_str().into())),
             Route::Service { domain, service } => (domain, service),
             Route::Uri { domain, target } => {
-                record.class = Class::Uri;
+                record.target = Target::Uri;
                 if insists_on_https(false, domain, request) {
                     return Ok(to_https(&host, request.uri()));
                 }
@@ -109,7 +114,7 @@ async fn handle(
                 return to_target(worker, client, target, request, seen, record).await;
             }
         };
-        record.class = Class::Service;
+        record.routed(service);
         if insists_on_https(false, domain, request) {
             return Ok(to_https(&host, request.uri()));
         }
@@ -119,7 +124,7 @@ async fn handle(
                     return Ok(robots);
                 }
                 worker.shared.feedback.accessed(instance);
-                tenancy::settle(worker, client, (&host, request), domain, (instance, upstream));
+                tenancy::settle(worker, client, (&host, request), (domain, service), (instance, upstream));
                 let destination = Destination { upstream, service: Some(service) };
                 if tunnel {
                     return upgrade::open(worker, client, destination, record).await;
@@ -132,6 +137,7 @@ async fn handle(
         let woken = state == State::Passivated && vet::wakes(request);
         if let (true, Some(instance)) = (woken, instance) {
             worker.shared.feedback.wake(instance);
+            record.wakes(&instance.index);
         }
         if (woken || state == State::Starting) && hold.until_change().await {
             continue;
@@ -225,8 +231,9 @@ async fn send(
     request.extensions_mut().clear();
     *request.version_mut() = Version::HTTP_11;
     record.asks(destination.upstream);
+    record.pass_on(request, destination.upstream);
     let answer = forward(worker, client, destination, request).await?;
-    record.answered(answer.connection.upstream(), answer.retries);
+    record.answered(answer.connection.upstream(), answer.response.status().as_u16(), answer.retries);
     if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return switch(client, wishes.upgrade, answer, &config.headers).await;
     }

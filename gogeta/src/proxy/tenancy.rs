@@ -18,10 +18,13 @@ use crate::access_log::{Buffer, Line};
 use crate::balance;
 use crate::config::Config;
 use crate::routes::host::HostPort;
-use crate::routes::model::{Domain, Instance, Upstream};
+use crate::routes::model::{Domain, Instance, Service, Upstream};
+use crate::routes::series::Series;
 use crate::routes::splice::{self, SpliceMode};
 use crate::routes::table::Route;
+use crate::splice::counts::Tally;
 use crate::splice::{Engine, Kind, Name, Tenant};
+use crate::trace::TRACEPARENT;
 
 /// The engine, and the part of the access log that is the kernel's.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub struct Tenancy {
     pub instance: Arc<Instance>,
     /// Where that is.
     pub upstream: Arc<Upstream>,
+    /// Where its service's requests are counted.
+    series: Arc<Series>,
     /// Who carries it.
     pub kind: Kind,
     /// Lines that each of its requests gets, where that adds any.
@@ -75,6 +80,8 @@ pub enum Barrier {
     Limits,
     /// The target names the host, and no field does.
     Target,
+    /// Its client wants to see its requests in a trace.
+    Traced,
 }
 
 /// Who carries connections of that mode, where there `has` to be such an engine.
@@ -140,6 +147,10 @@ pub fn carried<'a, B>(
     if config.url_header.is_some() || config.headers.request_id || config.headers.via_response {
         return Err(Barrier::Adds);
     }
+    // The kernel makes no spans.
+    if config.telemetry.traces.is_some() && request.headers().contains_key(TRACEPARENT) {
+        return Err(Barrier::Traced);
+    }
     // What the guard lets pass, the gate must not refuse.
     let (limits, answers) = (&config.limits, &config.response_limits);
     if limits.head.min(limits.target).min(answers.head) < HEAD_MAX
@@ -157,13 +168,14 @@ impl Tenancy {
         client: &Client,
         (kind, block): (Kind, Vec<u8>),
         (field, name): (&[u8], &str),
-        (instance, upstream): (&Arc<Instance>, &Arc<Upstream>),
+        (service, instance, upstream): (&Service, &Arc<Instance>, &Arc<Upstream>),
     ) -> Arc<Self> {
         Arc::new(Self {
             host: field.to_ascii_lowercase().into(),
             name: name.into(),
             instance: instance.clone(),
             upstream: upstream.clone(),
+            series: service.series.clone(),
             kind,
             block: block.into(),
             client: client.address,
@@ -188,7 +200,7 @@ pub fn settle(
     worker: &Worker,
     client: &Client,
     (host, request): (&HostPort<'_>, &Inbound),
-    domain: Option<&Domain>,
+    (domain, service): (Option<&Domain>, &Service),
     (instance, upstream): (&Arc<Instance>, &Arc<Upstream>),
 ) {
     let Some(Splice { engine, .. }) = &worker.shared.splice else { return };
@@ -208,12 +220,14 @@ pub fn settle(
         Kind::Sockmap => Vec::new(),
     };
     let asked = (field.as_bytes(), name);
-    let tenancy = Tenancy::new(&worker.shared, client, (kind, block), asked, (instance, upstream));
+    let place = (service, instance, upstream);
+    let tenancy = Tenancy::new(&worker.shared, client, (kind, block), asked, place);
     client.tenancy.replace(Some(tenancy));
 }
 
 impl Tenant for Tenancy {
-    fn carried(&self, _: u64) {
+    fn carried(&self, more: &Tally) {
+        self.shared.metrics.carried(&self.series, &more.totals());
         self.shared.feedback.accessed(&self.instance);
     }
 

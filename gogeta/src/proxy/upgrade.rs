@@ -53,7 +53,7 @@ pub async fn open(
             None => return Err(error),
         },
     };
-    record.answered(upstream, retries);
+    record.answered(upstream, 200, retries);
     *client.tunnel.borrow_mut() = Some(Tunnel { transport, early: Bytes::new(), record: None });
     Ok(Response::new(Body::empty()))
 }

@@ -23,6 +23,7 @@ use crate::journal::Journal;
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::pages::Pages;
 use crate::routes::table::RouteTable;
+use crate::trace::Tracer;
 
 /// What all workers, the admin listener and the controller share.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub struct Shared {
     pub journal: Journal,
     /// The access log, where there is one.
     pub access_log: Option<AccessLog>,
+    /// Who says what is traced, where anything is.
+    pub tracer: Option<Arc<Tracer>>,
     /// Who carries parked connections, where the kernel does.
     pub splice: Option<Splice>,
     /// TLS to upstreams.

@@ -13,7 +13,10 @@
 //! - [`table`]: the immutable snapshot that requests are resolved by
 //! - [`entries`]: a table as the keys that lead to it
 //! - [`loss`]: how much a change takes away
+//! - [`census`]: how many there are in each state
+//! - [`series`]: where a service's requests are counted
 
+pub mod census;
 pub mod entries;
 pub mod host;
 pub mod key;
@@ -22,6 +25,7 @@ pub mod model;
 pub mod parse;
 pub mod registry;
 pub mod rest;
+pub mod series;
 pub mod splice;
 pub mod strikes;
 pub mod table;

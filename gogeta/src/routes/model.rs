@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::DomainField;
 use super::rest::Rest;
+use super::series::Series;
 use super::splice::SpliceSetting;
 use super::strikes::Strikes;
 use crate::status::{State, Status};
@@ -269,6 +270,8 @@ pub struct Service {
     pub ring: Box<[u16]>,
     /// Where in the ring the next request goes; the same cell in all tables.
     pub cursor: Arc<AtomicUsize>,
+    /// Where its requests are counted; likewise.
+    pub series: Arc<Series>,
 }
 
 #[cfg(test)]

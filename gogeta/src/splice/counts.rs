@@ -2,8 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use gogeta_common::latency::{Answered, CLASSES};
+
 use super::engine::Kind;
 use super::seat::Unfit;
+use crate::metrics::Totals;
 
 /// Why a pair is userspace's again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,33 +38,110 @@ pub const REASONS: [(Reason, &str); 6] = [
 /// Why a pair was not parked, as [`Unfit`] says it, and what that is called in metrics.
 pub const UNFIT: [&str; 7] = ["full", "closed", "unquiet", "host", "differs", "unseen", "system"];
 
-/// Counters; they only grow.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Times that a pair was parked.
-    pub parked: AtomicU64,
-    /// What pairs have carried that are no more: bytes from clients, bytes to clients and requests, of each engine.
-    carried: [[AtomicU64; 3]; 2],
-    unfit: [AtomicU64; UNFIT.len()],
-    unparked: [AtomicU64; REASONS.len()],
+/// What was carried of a pair, or of some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// Bytes from clients.
+    pub up: u64,
+    /// Bytes to clients.
+    pub down: u64,
+    /// Requests, those too that userspace has answered.
+    pub requests: u64,
+    /// What the kernel has answered.
+    pub answered: Answered,
 }
 
-impl Counts {
-    /// A pair is no more that has carried these bytes from its client, bytes to it, and requests.
-    pub(super) fn add(&self, kind: Kind, numbers: [u64; 3]) {
-        for (count, number) in self.carried[kind as usize].iter().zip(numbers) {
-            count.fetch_add(number, Ordering::Relaxed);
+impl Tally {
+    /// Nothing.
+    pub const NONE: Self = Self { up: 0, down: 0, requests: 0, answered: Answered::NONE };
+
+    /// What came since `before`.
+    pub fn since(&self, before: &Self) -> Self {
+        let mut since = *self;
+        let numbers = since.numbers_mut().into_iter().zip(before.numbers());
+        numbers.for_each(|(number, before)| *number = number.saturating_sub(before));
+        since
+    }
+
+    /// The requests among it that the kernel has answered.
+    pub fn totals(&self) -> Totals {
+        let [two, three, four, five] = self.answered.codes;
+        Totals {
+            codes: [0, two, three, four, five],
+            micros: self.answered.took / 1000,
+            classes: self.answered.classes(),
+            ..Totals::default()
         }
     }
 
-    /// What was added of one engine.
-    pub(super) fn carried(&self, kind: Kind) -> [u64; 3] {
-        self.carried[kind as usize].each_ref().map(|count| count.load(Ordering::Relaxed))
+    fn numbers(&self) -> [u64; NUMBERS] {
+        let mut copy = *self;
+        copy.numbers_mut().map(|number| *number)
     }
 
-    /// Adds one.
-    pub fn unparked(&self, reason: Reason) {
-        self.unparked[reason as usize].fetch_add(1, Ordering::Relaxed);
+    fn numbers_mut(&mut self) -> [&mut u64; NUMBERS] {
+        let Self { up, down, requests, answered } = self;
+        let mut numbers = [up, down, requests, &mut answered.took]
+            .into_iter()
+            .chain(&mut answered.codes)
+            .chain(&mut answered.within);
+        std::array::from_fn(|_| numbers.next().unwrap_or_else(|| unreachable!("they are counted below")))
+    }
+}
+
+/// How many numbers a [`Tally`] has.
+const NUMBERS: usize = 4 + 4 + (CLASSES - 1);
+
+/// The same, of one engine; it only grows.
+#[derive(Debug)]
+struct Tallied([AtomicU64; NUMBERS]);
+
+impl Default for Tallied {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+/// Counters; they only grow.
+#[derive(Debug, Default)]
+pub struct Counts {
+    tallied: [Tallied; Kind::ALL.len()],
+    parked: [AtomicU64; Kind::ALL.len()],
+    unfit: [AtomicU64; UNFIT.len()],
+    unparked: [[AtomicU64; REASONS.len()]; Kind::ALL.len()],
+}
+
+impl Counts {
+    /// Something was carried.
+    pub(super) fn carried(&self, kind: Kind, more: &Tally) {
+        for (cell, count) in self.tallied[kind as usize].0.iter().zip(more.numbers()) {
+            if count > 0 {
+                cell.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// All that was carried, as far as it was looked up.
+    pub(super) fn tally(&self, kind: Kind) -> Tally {
+        let mut tally = Tally::NONE;
+        let cells = tally.numbers_mut().into_iter().zip(&self.tallied[kind as usize].0);
+        cells.for_each(|(number, cell)| *number = cell.load(Ordering::Relaxed));
+        tally
+    }
+
+    /// A pair was parked.
+    pub fn parked(&self, kind: Kind) {
+        self.parked[kind as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often one was.
+    pub fn all_parked(&self) -> u64 {
+        self.parked.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// One is userspace's again.
+    pub fn unparked(&self, kind: Kind, reason: Reason) {
+        self.unparked[kind as usize][reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// A pair could not be parked.
@@ -75,24 +155,23 @@ impl Counts {
     }
 
     /// How many pairs are parked now: only those that the kernel has, and not those that are still being looked at.
-    pub fn parked_now(&self) -> u64 {
+    pub fn parked_now(&self, kind: Kind) -> u64 {
         // In this order: one that comes and goes meanwhile is rather missed than counted twice.
-        let parked = self.parked.load(Ordering::Relaxed);
-        let unparked: u64 = self.unparked.iter().map(|count| count.load(Ordering::Relaxed)).sum();
-        parked.saturating_sub(unparked)
+        let parked = self.parked[kind as usize].load(Ordering::Relaxed);
+        let unparked = self.unparked[kind as usize].iter().map(|count| count.load(Ordering::Relaxed));
+        parked.saturating_sub(unparked.sum())
     }
 
     /// Begins anew.
     pub(super) fn forget(&self) {
-        let carried = self.carried.iter().flatten();
-        for count in carried.chain([&self.parked]).chain(&self.unfit).chain(&self.unparked) {
-            count.store(0, Ordering::Relaxed);
-        }
+        let tallied = self.tallied.iter().flat_map(|tallied| &tallied.0);
+        let all = tallied.chain(&self.parked).chain(&self.unfit).chain(self.unparked.as_flattened());
+        all.for_each(|count| count.store(0, Ordering::Relaxed));
     }
 
     /// How often that was the reason.
     pub fn of(&self, reason: Reason) -> u64 {
-        self.unparked[reason as usize].load(Ordering::Relaxed)
+        self.unparked.iter().map(|counts| counts[reason as usize].load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -127,8 +206,27 @@ mod tests {
         let counts = Counts::default();
         for (place, (reason, _)) in REASONS.into_iter().enumerate() {
             assert_eq!(reason as usize, place);
-            counts.unparked(reason);
+            counts.unparked(Kind::Wire, reason);
             assert_eq!(counts.of(reason), 1);
         }
+    }
+
+    #[test]
+    fn what_an_engine_carries_is_its_own() {
+        let counts = Counts::default();
+        let mut more = Tally { up: 1, down: 2, requests: 3, answered: Answered::NONE };
+        more.answered.add(404, 7_000);
+        counts.carried(Kind::Wire, &more);
+        counts.carried(Kind::Wire, &more);
+        assert_eq!(counts.tally(Kind::Sockmap), Tally::NONE);
+        let twice = counts.tally(Kind::Wire);
+        assert_eq!(twice.since(&more), more);
+        let totals = twice.totals();
+        assert_eq!((totals.codes, totals.micros, totals.classes[0]), ([0, 0, 0, 2, 0], 14, 2));
+        counts.parked(Kind::Wire);
+        counts.unparked(Kind::Sockmap, Reason::Cut);
+        assert_eq!((counts.parked_now(Kind::Wire), counts.parked_now(Kind::Sockmap)), (1, 0));
+        counts.forget();
+        assert_eq!(counts.tally(Kind::Wire), Tally::NONE);
     }
 }

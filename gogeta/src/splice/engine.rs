@@ -18,23 +18,27 @@ use serde::Serialize;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-use super::counts::Counts;
+use super::counts::{Counts, Tally};
 use super::kernel::socket::{self, now};
 use super::kernel::{Arrivals, Events, Kinds, Messages, Number, Program, Told, Unavailable, Watched};
 use super::late::Late;
 use super::loss::Losses;
 use super::ways::Lingering;
+use crate::metrics::Totals;
 
 /// Which engine carries a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Bytes go from socket to socket.
-    Sockmap,
     /// Packets go from connection to connection.
     Wire,
+    /// Bytes go from socket to socket.
+    Sockmap,
 }
 
 impl Kind {
+    /// Both, the better one first.
+    pub const ALL: [Self; 2] = [Self::Wire, Self::Sockmap];
+
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
@@ -68,22 +72,23 @@ pub struct Engine {
 }
 
 #[derive(Debug)]
-pub(super) struct Slot {
+struct Slot {
     /// Nobody's where it is 0.
-    pub(super) client: u64,
-    pub(super) kind: Kind,
+    client: u64,
+    /// Who carries it.
+    kind: Kind,
     waker: Waker,
-    pub(super) tenant: Option<Arc<dyn Tenant>>,
-    /// Requests that its tenant knows of.
-    told: u64,
+    tenant: Option<Arc<dyn Tenant>>,
+    /// What is counted already, and known to its tenant.
+    told: Tally,
     /// What it has lost of what it carries.
     losses: Losses,
 }
 
 /// Whoever wants to know what a parked pair carries.
 pub trait Tenant: std::fmt::Debug + Send + Sync {
-    /// Some requests were carried since the last time.
-    fn carried(&self, requests: u64);
+    /// So much was carried since the last time.
+    fn carried(&self, more: &Tally);
 
     /// A request was carried, where requests are logged.
     fn request(&self, carried: &Carried);
@@ -154,7 +159,7 @@ impl Engine {
                 kind: Kind::Sockmap,
                 waker,
                 tenant: None,
-                told: 0,
+                told: Tally::NONE,
                 losses: Losses::default(),
             })
         };
@@ -181,7 +186,12 @@ impl Engine {
 
     /// How many pairs are parked.
     pub fn parked(&self) -> u64 {
-        self.counts.parked_now()
+        Kind::ALL.into_iter().map(|kind| self.counts.parked_now(kind)).sum()
+    }
+
+    /// How many may be.
+    pub fn pairs_max(&self) -> u32 {
+        self.program.pairs.count()
     }
 
     /// Whether no pair is parked, or about to be.
@@ -207,6 +217,34 @@ impl Engine {
         (0..pairs.count()).filter_map(show).collect()
     }
 
+    /// Bytes up, bytes down, and requests carried in all.
+    pub fn carried(&self) -> [u64; 3] {
+        self.look_up();
+        let tallies = Kind::ALL.map(|kind| self.counts.tally(kind));
+        let sum = |number: fn(&Tally) -> u64| tallies.iter().map(number).sum();
+        [sum(|tally| tally.up), sum(|tally| tally.down), sum(|tally| tally.requests)]
+    }
+
+    /// Counts what the kernel has carried up to now. It is done once a second anyway.
+    pub fn look_up(&self) {
+        for slot in 0..self.program.pairs.count() {
+            if self.program.pairs.load(slot).phase() != Phase::Free {
+                self.tell(slot);
+            }
+        }
+    }
+
+    /// What one engine's requests came to since the start, as of the last time that it was looked up.
+    pub fn totals(&self, kind: Kind) -> Totals {
+        self.counts.tally(kind).totals()
+    }
+
+    /// Bytes that it has carried from clients, and to them, likewise.
+    pub fn bytes(&self, kind: Kind) -> (u64, u64) {
+        let tally = self.counts.tally(kind);
+        (tally.up, tally.down)
+    }
+
     /// Parks nothing any more, and wants all pairs back.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
@@ -227,6 +265,18 @@ impl Engine {
             self.wake(slot);
         }
         is_carried
+    }
+
+    /// Wants all those pairs back that are chosen by their name; how many those are.
+    pub fn recall_those(&self, mut is_wanted: impl FnMut(&Name) -> bool) -> usize {
+        let mut count = 0;
+        for slot in 0..self.program.pairs.count() {
+            let tenant = self.slot(slot).tenant.clone();
+            if tenant.is_some_and(|tenant| is_wanted(&tenant.name())) {
+                count += usize::from(self.recall(slot));
+            }
+        }
+        count
     }
 
     /// Keeps new connections out of that listener's queue from now on: as the system does it for whoever has
@@ -301,7 +351,7 @@ impl Engine {
         self.program.pairs.seat(slot, client);
         let mut place = self.slot(slot);
         (place.client, place.kind) = (client, kind);
-        (place.told, place.losses) = (0, Losses::default());
+        (place.told, place.losses) = (Tally::NONE, Losses::default());
         Some(slot)
     }
 
@@ -313,8 +363,8 @@ impl Engine {
 
     /// Nobody has the slot any more: what it has carried is counted.
     pub(super) fn settle(&self, slot: u32) {
+        self.tell(slot);
         let mut place = self.slot(slot);
-        self.counts.add(place.kind, self.numbers(slot));
         place.client = 0;
         place.waker = Waker::noop().clone();
         place.tenant = None;
@@ -334,9 +384,14 @@ impl Engine {
         }
     }
 
-    /// What the engines are called that there are, the better one first.
+    /// The engines that there are, the better one first.
+    pub fn there(&self) -> impl Iterator<Item = Kind> {
+        Kind::ALL.into_iter().filter(|kind| self.has(*kind))
+    }
+
+    /// What they are called.
     pub fn names(&self) -> Vec<&'static str> {
-        [Kind::Wire, Kind::Sockmap].into_iter().filter(|kind| self.has(*kind)).map(Kind::name).collect()
+        self.there().map(Kind::name).collect()
     }
 
     /// A pair is about to be parked: its hang-ups are heard from now on.
@@ -386,7 +441,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn slot(&self, slot: u32) -> MutexGuard<'_, Slot> {
+    fn slot(&self, slot: u32) -> MutexGuard<'_, Slot> {
         lock(&self.slots[slot as usize])
     }
 
@@ -436,17 +491,31 @@ impl Engine {
         }
     }
 
-    /// Tells a pair's tenant of the requests that it does not know of.
+    /// Counts what was carried of a pair since the last time, and tells its tenant.
     fn tell(&self, slot: u32) {
-        let requests = self.program.pairs.read(slot, Number::Requests);
-        let (tenant, count) = {
+        let (tenant, more) = {
             let mut place = self.slot(slot);
-            let count = requests.saturating_sub(place.told);
-            place.told = requests;
-            (place.tenant.clone(), count)
+            // Whoever has left it, and was counted.
+            if place.client == 0 {
+                return;
+            }
+            let pairs = &self.program.pairs;
+            let now = Tally {
+                up: pairs.read(slot, Number::Up),
+                down: pairs.read(slot, Number::Down),
+                requests: pairs.read(slot, Number::Requests),
+                answered: pairs.answered(slot),
+            };
+            let more = now.since(&place.told);
+            if more == Tally::NONE {
+                return;
+            }
+            place.told = now;
+            self.counts.carried(place.kind, &more);
+            (place.tenant.clone(), more)
         };
-        if let Some(tenant) = tenant.filter(|_| count > 0) {
-            tenant.carried(count);
+        if let Some(tenant) = tenant.filter(|_| more.requests > 0 || more.totals().requests() > 0) {
+            tenant.carried(&more);
         }
     }
 

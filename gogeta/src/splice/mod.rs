@@ -12,7 +12,6 @@
 //!
 //! What a pair is, and who may do what with it when, is in [`gogeta_common::pair`], for both sides of the door.
 
-mod carried;
 pub mod counts;
 pub mod engine;
 pub mod kernel;
@@ -23,7 +22,6 @@ pub mod seat;
 pub mod trial;
 pub mod ways;
 
-pub use carried::Carried;
 pub use engine::{Engine, Kind, Name, Tenant};
 pub use kernel::Kinds;
 pub use seat::{Back, Ledger, Seat, Terms, Unfit};

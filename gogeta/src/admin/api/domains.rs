@@ -2,6 +2,7 @@
 
 #![expect(unused_qualifications, reason = "utoipa's macro names parameters by a path")]
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -15,8 +16,9 @@ use super::fault::Fault;
 use super::listing::{self, Part};
 use super::services::Service;
 use crate::admin::routes::{DomainState, text, why_domain};
+use crate::admin::sampler::Lately;
 use crate::admin::{Admin, blocking};
-use crate::routes::model::{self, Target};
+use crate::routes::model::{self, ServiceName, Target};
 use crate::routes::table::RouteTable;
 
 /// A domain: where it goes, how it is, and why.
@@ -36,7 +38,7 @@ pub struct Domain {
     /// Its options.
     #[schema(value_type = Object)]
     pub config: Value,
-    /// Requests in a second, where they are counted by service.
+    /// Requests in a second, where its service is counted by itself and no other domain leads there.
     pub requests_per_second: Option<f64>,
 }
 
@@ -95,24 +97,59 @@ impl Query {
             && self.state.is_none_or(|state| DomainState::of(table, domain) == state)
     }
 
-    fn list(&self, table: &RouteTable, part: Part) -> DomainList {
+    fn list(&self, table: &RouteTable, part: Part, lately: &Lately) -> DomainList {
         let found: Vec<&Arc<model::Domain>> =
             table.domains().filter(|domain| self.wants(table, domain)).collect();
         let matched = found.len();
         let items = part.of(found, |a, b| a.host.cmp(&b.host));
+        let alone = Alone::among(table, &items, lately);
         DomainList {
             revision: table.revision(),
             total: table.domain_count(),
             matched,
             offset: self.offset,
-            items: items.into_iter().map(|domain| Domain::of(table, domain)).collect(),
+            items: items.into_iter().map(|domain| Domain::of(table, domain, &alone)).collect(),
         }
     }
 }
 
+/// Those services of some domains that nobody else leads to: their requests are the domain's.
+struct Alone<'a> {
+    domains: HashMap<&'a ServiceName, usize>,
+    lately: &'a Lately,
+}
+
+impl<'a> Alone<'a> {
+    /// Looks at all domains of a table, where that is of use.
+    fn among(table: &'a RouteTable, some: &[&'a Arc<model::Domain>], lately: &'a Lately) -> Self {
+        let mut domains = HashMap::new();
+        if !lately.is_empty() {
+            domains.extend(some.iter().filter_map(|domain| Some((leads_to(domain)?, 0))));
+            for name in table.domains().filter_map(|domain| leads_to(domain)) {
+                if let Some(count) = domains.get_mut(name) {
+                    *count += 1;
+                }
+            }
+        }
+        Self { domains, lately }
+    }
+
+    fn rate(&self, domain: &model::Domain) -> Option<f64> {
+        let name = leads_to(domain).filter(|name| self.domains.get(name) == Some(&1))?;
+        self.lately.requests(name)
+    }
+}
+
+fn leads_to(domain: &model::Domain) -> Option<&ServiceName> {
+    match &domain.target {
+        Some(Target::Service(name)) => Some(name),
+        _ => None,
+    }
+}
+
 impl Domain {
-    /// As it is in its table.
-    fn of(table: &RouteTable, domain: &model::Domain) -> Self {
+    /// As it is in its table, and as it was asked lately.
+    fn of(table: &RouteTable, domain: &model::Domain, alone: &Alone<'_>) -> Self {
         Self {
             host: domain.host.to_string(),
             kind: text(&domain.kind),
@@ -120,7 +157,7 @@ impl Domain {
             state: DomainState::of(table, domain),
             why: why_domain(table, domain),
             config: serde_json::to_value(&domain.config).unwrap_or_default(),
-            requests_per_second: None,
+            requests_per_second: alone.rate(domain),
         }
     }
 }
@@ -139,7 +176,8 @@ pub(super) async fn list(
 ) -> Result<Json<DomainList>, Fault> {
     let part = Part::new(query.offset, query.limit)?;
     let table = admin.shared.routes.load_full();
-    blocking(move || query.list(&table, part)).await.map(Json)
+    let lately = admin.sampler.services();
+    blocking(move || query.list(&table, part, &lately)).await.map(Json)
 }
 
 /// One domain, with its service.
@@ -154,17 +192,18 @@ pub(super) async fn get(
     State(admin): State<Admin>,
     Named(host): Named<String>,
 ) -> Result<Json<DomainWithService>, Fault> {
-    let table = admin.shared.routes.load();
-    let domain = table.domain_of(&host.to_ascii_lowercase());
-    let domain = domain.ok_or_else(|| Fault::not_found(format!("there is no domain {host:?}")))?;
-    let service = match &domain.target {
-        Some(Target::Service(name)) => table.service(name.as_str()),
-        _ => None,
-    };
-    Ok(Json(DomainWithService {
-        domain: Domain::of(&table, domain),
-        service: service.map(|service| Service::of(service)),
-    }))
+    let table = admin.shared.routes.load_full();
+    let lately = admin.sampler.services();
+    let found = blocking(move || {
+        let domain = table.domain_of(&host.to_ascii_lowercase());
+        let domain = domain.ok_or_else(|| Fault::not_found(format!("there is no domain {host:?}")))?;
+        let service = leads_to(domain).and_then(|name| table.service(name.as_str()));
+        Ok(DomainWithService {
+            domain: Domain::of(&table, domain, &Alone::among(&table, &[domain], &lately)),
+            service: service.map(|service| Service::of(service, &lately)),
+        })
+    });
+    found.await?.map(Json)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::asked::{Asked, Named};
 use super::fault::Fault;
 use super::listing::{self, Part};
 use crate::admin::routes::{rests, text, why_service};
+use crate::admin::sampler::Lately;
 use crate::admin::{Admin, blocking};
 use crate::balance::pick_state;
 use crate::routes::model;
@@ -115,7 +116,7 @@ impl Query {
             && self.state.is_none_or(|state| pick_state(service) == state)
     }
 
-    fn list(&self, table: &RouteTable, part: Part) -> ServiceList {
+    fn list(&self, table: &RouteTable, part: Part, lately: &Lately) -> ServiceList {
         let found: Vec<&Arc<model::Service>> =
             table.services().filter(|service| self.wants(service)).collect();
         let matched = found.len();
@@ -125,22 +126,23 @@ impl Query {
             total: table.service_count(),
             matched,
             offset: self.offset,
-            items: items.into_iter().map(|service| Service::of(service)).collect(),
+            items: items.into_iter().map(|service| Service::of(service, lately)).collect(),
         }
     }
 }
 
 impl Service {
-    /// As it is in its table.
-    pub(super) fn of(service: &model::Service) -> Self {
+    /// As it is in its table, and as it was asked lately.
+    pub(super) fn of(service: &model::Service, lately: &Lately) -> Self {
+        let counted = lately.of(&service.name);
         Self {
             name: service.name.to_string(),
             state: pick_state(service),
             why: why_service(service),
             instances: service.instances.iter().map(|instance| Instance::of(instance)).collect(),
-            requests_per_second: None,
-            error_ratio: None,
-            p99_seconds: None,
+            requests_per_second: counted.map(|(requests, ..)| requests),
+            error_ratio: counted.map(|(_, errors, _)| errors),
+            p99_seconds: counted.and_then(|(.., p99)| p99),
         }
     }
 }
@@ -178,7 +180,8 @@ pub(super) async fn list(
 ) -> Result<Json<ServiceList>, Fault> {
     let part = Part::new(query.offset, query.limit)?;
     let table = admin.shared.routes.load_full();
-    blocking(move || query.list(&table, part)).await.map(Json)
+    let lately = admin.sampler.services();
+    blocking(move || query.list(&table, part, &lately)).await.map(Json)
 }
 
 /// One service.
@@ -196,5 +199,5 @@ pub(super) async fn get(
     let table = admin.shared.routes.load();
     let service =
         table.service(&name).ok_or_else(|| Fault::not_found(format!("there is no service {name:?}")))?;
-    Ok(Json(Service::of(service)))
+    Ok(Json(Service::of(service, &admin.sampler.services())))
 }

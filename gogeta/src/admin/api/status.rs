@@ -127,8 +127,7 @@ pub struct Counts {
     pub problems: usize,
 }
 
-/// What came and went in the last ten seconds, by whichever engine; times are those of requests that userspace
-/// carried.
+/// What came and went in the last ten seconds, by whichever engine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Traffic {
     /// Requests answered in a second.
@@ -149,7 +148,7 @@ pub struct Traffic {
     pub connections_idle_upstream: u64,
     /// Requests that were sent once more, in a second.
     pub retries_per_second: f64,
-    /// Bytes of bodies and tunnels in both directions, in a second.
+    /// Bytes from clients and to them, in a second.
     pub bytes_per_second: f64,
 }
 

@@ -438,9 +438,10 @@ impl Edit<'_> {
             self.table.services.remove(&name);
             return;
         }
-        let cursor = old.map(|old| old.cursor.clone()).unwrap_or_default();
+        let (cursor, series) = old.map(|old| (old.cursor.clone(), old.series.clone())).unwrap_or_default();
         let ring = balance::ring(&instances);
-        self.table.services.insert(name.clone(), Arc::new(Service { name, instances, ring, cursor }));
+        let service = Service { name: name.clone(), instances, ring, cursor, series };
+        self.table.services.insert(name, Arc::new(service));
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use gogeta_common::latency::Answered;
 use gogeta_common::pair::{Pair, Word};
 use gogeta_common::wire::clock::Clock;
 use gogeta_common::wire::drive::Books;
@@ -102,6 +103,13 @@ impl Pairs {
             Number::Sent => field!(self, slot, sent),
             Number::Again => field!(self, slot, again),
         };
+        // SAFETY: within the mapping; it may change meanwhile, which volatile says.
+        unsafe { field.read_volatile() }
+    }
+
+    /// What was answered of a pair.
+    pub fn answered(&self, slot: u32) -> Answered {
+        let field = field!(self, slot, answered);
         // SAFETY: within the mapping; it may change meanwhile, which volatile says.
         unsafe { field.read_volatile() }
     }

@@ -15,7 +15,6 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -166,7 +165,7 @@ impl Seat {
         });
         match outcome {
             Ok(()) => {
-                self.engine.counts.parked.fetch_add(1, Ordering::Relaxed);
+                self.engine.counts.parked(Kind::Sockmap);
                 Ok(())
             }
             Err(unfit) => {
@@ -381,7 +380,7 @@ impl Seat {
     /// The pair is userspace's from now on, for that reason.
     pub fn unpark(&self, sockets: [BorrowedFd<'_>; 2], reason: Reason) {
         self.engine.ignore(self.slot, sockets);
-        self.engine.counts.unparked(reason);
+        self.engine.counts.unparked(Kind::Sockmap, reason);
     }
 }
 

@@ -13,7 +13,6 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -176,7 +175,7 @@ impl Seat {
             self.engine.ignore(slot, sockets);
             return Err(Unfit::Unquiet);
         }
-        self.counts().parked.fetch_add(1, Ordering::Relaxed);
+        self.counts().parked(Kind::Wire);
         Ok(())
     }
 
@@ -365,7 +364,7 @@ impl Seat {
     pub(super) fn unpark(&self, sockets: [BorrowedFd<'_>; 2], reason: Reason) {
         if let Some(pair) = &self.pair {
             self.engine.ignore(pair.slot, sockets);
-            self.engine.counts.unparked(reason);
+            self.engine.counts.unparked(Kind::Wire, reason);
         }
     }
 }

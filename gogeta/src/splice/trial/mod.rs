@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use socket2::SockRef;
 
-use super::counts::Reason;
+use super::counts::{Reason, Tally};
 use super::engine::{Engine, Kind, Name, Tenant};
 use super::kernel::{Events, Kinds, Unavailable, socket};
 use super::seat::{Back, Ledger, Seat, Terms, Unfit, WINDOW};
@@ -163,7 +163,7 @@ impl Flag {
 pub(super) struct Nobody;
 
 impl Tenant for Nobody {
-    fn carried(&self, _: u64) {}
+    fn carried(&self, _: &Tally) {}
 
     fn request(&self, _: &Carried) {}
 
@@ -492,7 +492,7 @@ mod tests {
             best = best.min(begun.elapsed());
             assert_eq!((engine.parked(), engine.carried()), (0, [0; 3]));
             let counts = &engine.counts;
-            assert_eq!((counts.parked.load(Ordering::Relaxed), counts.of(Reason::Closed)), (0, 0));
+            assert_eq!((counts.all_parked(), counts.of(Reason::Closed)), (0, 0));
             assert!(events.take().is_none());
         }
         assert!(best < Duration::from_millis(100), "it takes {best:?}");
