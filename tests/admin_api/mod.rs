@@ -10,6 +10,7 @@ mod drained;
 mod fuzzed;
 mod guarded;
 mod live;
+mod rates;
 mod shown;
 
 /// What operators show.

@@ -33,6 +33,7 @@ pub(crate) const ALL: &[Tool] = &[
     tool("python3", "python3", "backends and clients of odd manners"),
     tool("tmux", "tmux", "what gogeta shows in a terminal"),
     tool("valgrind", "valgrind", "instructions per request"),
+    tool("promtool", "prometheus", "metrics and alerts as Prometheus reads them"),
     Tool {
         name: "h11",
         is_here: is_python_module,
