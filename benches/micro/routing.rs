@@ -55,7 +55,7 @@ fn host(number: usize) -> String {
 }
 
 /// A table of so many domains, services, and instances of each.
-fn table(domains: usize, services: usize, instances: usize) -> RouteTable {
+pub(crate) fn table(domains: usize, services: usize, instances: usize) -> RouteTable {
     let mut pairs = Vec::new();
     for number in 0..domains {
         let key = format!("/domains/{}", host(number));

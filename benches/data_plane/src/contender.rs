@@ -37,6 +37,16 @@ pub(crate) enum Kind {
     GogetaSockmap,
     /// gogeta, with connections parked by the wire engine
     GogetaWire,
+    /// gogeta in userspace that counts nothing of single services
+    GogetaUncounted,
+    /// And one that writes an access log
+    GogetaLogged,
+    /// And one that traces what belongs to a trace already, of which there is nothing
+    GogetaTracing,
+    /// And one that traces one in a hundred requests
+    GogetaTracingFew,
+    /// And one that traces each
+    GogetaTracingAll,
     Nginx,
     Haproxy,
     /// HAProxy as a proxy of TCP: it knows nothing of requests
@@ -49,7 +59,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All, in the order of the tables.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::GogetaOff,
         Self::GogetaSockmap,
         Self::GogetaWire,
@@ -59,6 +69,11 @@ impl Kind {
         Self::Caddy,
         Self::BareHyper,
         Self::Direct,
+        Self::GogetaUncounted,
+        Self::GogetaLogged,
+        Self::GogetaTracing,
+        Self::GogetaTracingFew,
+        Self::GogetaTracingAll,
     ];
 
     /// As in the tables.
@@ -67,6 +82,11 @@ impl Kind {
             Self::GogetaOff => "gogeta",
             Self::GogetaSockmap => "gogeta, sockmap",
             Self::GogetaWire => "gogeta, wire",
+            Self::GogetaUncounted => "gogeta, --metrics-per-service=false",
+            Self::GogetaLogged => "gogeta, --access-log FILE",
+            Self::GogetaTracing => "gogeta, --trace-ratio 0",
+            Self::GogetaTracingFew => "gogeta, --trace-ratio 0.01",
+            Self::GogetaTracingAll => "gogeta, --trace-ratio 1",
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
             Self::HaproxyTcp => "HAProxy, TCP",
@@ -82,7 +102,24 @@ impl Kind {
             Self::Nginx => Some("nginx"),
             Self::Haproxy | Self::HaproxyTcp => Some("haproxy"),
             Self::Caddy => Some("caddy"),
-            Self::GogetaOff | Self::GogetaSockmap | Self::GogetaWire | Self::BareHyper | Self::Direct => None,
+            _ => None,
+        }
+    }
+
+    /// Whether it is gogeta watched more or less closely than the one that is compared with others.
+    pub(crate) const fn is_watched(self) -> bool {
+        self.flags().is_some()
+    }
+
+    /// What such a gogeta is started with.
+    const fn flags(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::GogetaUncounted => Some(&["--metrics-per-service=false"]),
+            Self::GogetaLogged => Some(&[]),
+            Self::GogetaTracing => Some(&["--trace-ratio", "0"]),
+            Self::GogetaTracingFew => Some(&["--trace-ratio", "0.01"]),
+            Self::GogetaTracingAll => Some(&["--trace-ratio", "1"]),
+            _ => None,
         }
     }
 }
@@ -122,7 +159,7 @@ impl Setup<'_> {
             return Ok(None);
         }
         let place = Kind::ALL.iter().position(|other| *other == kind).unwrap_or_default();
-        let port = 8000 + 100 * u16::from(self.logs) + 10 * u16::try_from(place)?;
+        let port = 8000 + 500 * u16::from(self.logs) + 10 * u16::try_from(place)?;
         let log = self.folder.join(format!("{port}.out"));
         let (at, beside) = (SocketAddr::from((PROXY, port)), SocketAddr::from((PROXY, port + 1)));
         let (web, echo) = match kind {
@@ -144,7 +181,14 @@ impl Setup<'_> {
         let mut command;
         match kind {
             Kind::Direct => return Ok(None),
-            Kind::GogetaOff | Kind::GogetaSockmap | Kind::GogetaWire => {
+            Kind::GogetaOff
+            | Kind::GogetaSockmap
+            | Kind::GogetaWire
+            | Kind::GogetaUncounted
+            | Kind::GogetaLogged
+            | Kind::GogetaTracing
+            | Kind::GogetaTracingFew
+            | Kind::GogetaTracingAll => {
                 let routes = self.folder.join("routes.toml");
                 fs::write(&routes, routes_file())?;
                 command = Host::Proxy.command(self.gogeta);
@@ -161,8 +205,13 @@ impl Setup<'_> {
                 };
                 command.args(["--splice", splice]);
                 let access = self.folder.join(format!("{port}.access"));
+                command.args(kind.flags().unwrap_or_default());
+                if matches!(kind, Kind::GogetaTracing | Kind::GogetaTracingFew | Kind::GogetaTracingAll) {
+                    let collector = format!("http://{SERVER}:8002");
+                    command.args(["--otlp-endpoint", &collector, "--otlp-protocol", "http/protobuf"]);
+                }
                 command.arg("--access-log");
-                if self.logs {
+                if self.logs || kind == Kind::GogetaLogged {
                     command.arg(access)
                 } else {
                     command.arg("off")
@@ -202,7 +251,7 @@ impl Setup<'_> {
     ///
     /// # Errors
     /// When it does not start.
-    pub(crate) fn servers(&self) -> Result<[Process; 2]> {
+    pub(crate) fn servers(&self) -> Result<[Process; 3]> {
         let bodies = self.folder.join("bodies");
         fs::create_dir_all(&bodies)?;
         for size in [1 << 10, 16 << 10, 64 << 10, 1 << 20] {
@@ -217,10 +266,13 @@ impl Setup<'_> {
         let mut echo = Host::Server.command(std::env::current_exe()?);
         echo.args(["echo", &format!("{SERVER}:8001")]);
         let echo = Process::start(echo, &self.folder.join("echo.out"))?;
-        for port in [8000, 8001] {
+        let mut collector = Host::Server.command(std::env::current_exe()?);
+        collector.args(["collector", &format!("{SERVER}:8002")]);
+        let collector = Process::start(collector, &self.folder.join("collector.out"))?;
+        for port in [8000, 8001, 8002] {
             from_the_client((SERVER, port).into())?;
         }
-        Ok([nginx, echo])
+        Ok([nginx, echo, collector])
     }
 
     /// Writes a configuration of which the {words} are filled in.

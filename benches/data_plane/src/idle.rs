@@ -43,7 +43,7 @@ pub(crate) fn run(gogeta: &Path, is_quick: bool, versions: Vec<String>) -> Resul
     let setup = Setup { gogeta, folder, logs: false };
     let _servers = setup.servers()?;
     let mut idle = Idle { machine: machine(), versions, connections, missing: Vec::new(), rows: Vec::new() };
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_watched()) {
         let Some(contender) = setup.start(kind)? else {
             idle.missing.push(kind);
             continue;

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark's output is what it is for")]
 
 mod bare;
+mod collector;
 mod contender;
 mod cost;
 mod echo;
@@ -52,6 +53,8 @@ enum Task {
     BareHyper { listen: SocketAddr, upstream: SocketAddr },
     #[command(hide = true)]
     Echo { listen: SocketAddr },
+    #[command(hide = true)]
+    Collector { listen: SocketAddr },
     #[command(hide = true)]
     Load(load::Args),
 }
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         Task::InsideIdle(options) => idle(&options),
         Task::BareHyper { listen, upstream } => bare::serve(listen, upstream, contender::workers()),
         Task::Echo { listen } => echo::serve(listen),
+        Task::Collector { listen } => collector::serve(listen),
         Task::Load(args) => load::run(&args).and_then(|outcome| {
             println!("{}", serde_json::to_string(&outcome)?);
             Ok(())

@@ -55,7 +55,8 @@ impl Field {
     /// When one does not start.
     pub(crate) fn start(gogeta: &Path, folder: &Path, plan: &Plan) -> Result<(Self, Vec<Kind>)> {
         let (mut contenders, mut missing) = (Vec::new(), Vec::new());
-        for kind in Kind::ALL {
+        let is_wanted = |kind: &Kind| !kind.is_watched() || plan.scenarios.iter().any(|row| row.watched);
+        for kind in Kind::ALL.into_iter().filter(is_wanted) {
             match (Setup { gogeta, folder, logs: false }).start(kind)? {
                 Some(contender) => contenders.push(contender),
                 None => missing.push(kind),
@@ -90,7 +91,8 @@ pub(crate) fn all(plan: &Plan, field: &Field, folder: &Path) -> Result<Vec<Measu
                 let contender = contenders[(turn + round as usize) % contenders.len()];
                 // Round 0 is for warming up: at the start of each, and nowhere else.
                 if round == 0 {
-                    if row.load == Load::Most(Asked::Plain) && row.body == 12 && row.connections == 64 {
+                    let is_plain = row.load == Load::Most(Asked::Plain) && row.body == 12;
+                    if is_plain && row.connections == 64 {
                         one(plan, row, contender, folder, &BTreeMap::new(), 0)?;
                     }
                     continue;

@@ -30,15 +30,23 @@ pub(crate) struct Scenario {
     pub(crate) connections: usize,
     /// Whether contenders write access logs.
     pub(crate) logs: bool,
+    /// Whether it is about what it costs to watch gogeta.
+    #[serde(default)]
+    pub(crate) watched: bool,
 }
 
 impl Scenario {
     fn new(title: &str, load: Load, body: usize, connections: usize) -> Self {
-        Self { title: title.to_owned(), load, body, connections, logs: false }
+        Self { title: title.to_owned(), load, body, connections, logs: false, watched: false }
     }
 
     fn most(body: usize, connections: usize) -> Self {
         Self::new(&title(body, connections), Load::Most(Asked::Plain), body, connections)
+    }
+
+    /// gogeta with more or less that is told of it.
+    fn watched() -> Self {
+        Self { watched: true, ..Self::new("12 B, watched", Load::Most(Asked::Plain), 12, 64) }
     }
 
     /// The path that is asked for.
@@ -51,7 +59,11 @@ impl Scenario {
 
     /// Whether that contender can take part.
     pub(crate) fn is_for(&self, kind: Kind) -> bool {
+        if self.watched {
+            return kind == Kind::GogetaOff || kind.is_watched();
+        }
         match kind {
+            _ if kind.is_watched() => false,
             Kind::BareHyper => !matches!(self.load, Load::Echo(_)) && !self.logs,
             // It writes no lines for requests that it does not know, and without a proxy nobody does; Caddy is not
             // tried.
@@ -106,6 +118,7 @@ impl Plan {
             Scenario { logs: true, ..most("12 B, access log on", Asked::Plain, 12) },
             Scenario::new("WebSocket echo of 128 B", Load::Echo(128), 12, 64),
             Scenario::new("WebSocket echo of 16 KB", Load::Echo(16 << 10), 12, 64),
+            Scenario::watched(),
         ]);
         for body in [12, 16 << 10] {
             scenarios.extend([25, 50, 75].map(|share| Self::at(share, body)));
@@ -120,7 +133,7 @@ impl Plan {
             .into_iter()
             .chain([Scenario::new("WebSocket echo of 128 B", Load::Echo(128), 12, 64)])
             .collect();
-        scenarios.push(Self::at(50, 12));
+        scenarios.extend([Self::at(50, 12), Scenario::watched()]);
         Self { scenarios, rounds: 3, seconds: 1.0 }
     }
 

@@ -21,7 +21,9 @@ const LEFT: f64 = 130.0;
 
 /// Requests per second of plain requests over 64 connections: a panel for each size.
 pub(crate) fn throughput(results: &Results) -> String {
-    let rows = results.rows(|row| row.load == Load::Most(Asked::Plain) && row.connections == 64 && !row.logs);
+    let rows = results.rows(|row| {
+        row.load == Load::Most(Asked::Plain) && row.connections == 64 && !row.logs && !row.watched
+    });
     let heading = Heading {
         title: "Requests per second, 64 connections",
         note: "longer is better; thin lines: the range of the rounds; × is against nginx in the same round; “direct” is no proxy, the limit",

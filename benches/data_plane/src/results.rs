@@ -60,10 +60,10 @@ impl Results {
         }
     }
 
-    /// Those who were measured.
+    /// Those who were measured beside each other; gogeta watched more or less closely is not among them.
     pub(crate) fn kinds(&self) -> Vec<Kind> {
         let took_part = |kind: &Kind| self.measures.iter().any(|measure| measure.contender == *kind);
-        Kind::ALL.into_iter().filter(took_part).collect()
+        Kind::ALL.into_iter().filter(|kind| !kind.is_watched()).filter(took_part).collect()
     }
 
     /// The rows of that sort.

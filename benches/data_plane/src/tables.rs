@@ -11,7 +11,7 @@ pub(crate) fn markdown(results: &Results) -> String {
     let mut text = String::from("# The data plane, side by side\n\n");
     text += &results.preamble();
     text += "How, and what the words mean: [README.md](README.md).\n\n";
-    let most = results.rows(|row| !matches!(row.load, Load::Share(_)));
+    let most = results.rows(|row| !matches!(row.load, Load::Share(_)) && !row.watched);
     text += "## Requests per second\n\n![Requests per second](throughput.svg)\n\nMedians.\n\n";
     table(&mut text, results, &most, |row, kind| {
         results.of(&row.title, kind, |measure| Some(measure.rate)).map(|spread| rate(spread.middle))
@@ -34,6 +34,7 @@ pub(crate) fn markdown(results: &Results) -> String {
         });
         let _ = writeln!(text, "| {} | {} |", row.title, ratios.join(" | "));
     }
+    text += &watched(results);
     let rates = results.at_a_rate();
     if !rates.is_empty() {
         text += "\n## Latency at a fixed rate\n\n![Latency](latency.svg)\n\nOf what the slowest can, 64 connections; p50 / p99 / p99.9 in \
@@ -60,7 +61,7 @@ pub(crate) fn markdown(results: &Results) -> String {
         });
     }
     text += "\n## Memory\n\nMiB held at the end of each of these.\n\n";
-    let largest = results.rows(|row| matches!(row.load, Load::Most(_)));
+    let largest = results.rows(|row| matches!(row.load, Load::Most(_)) && !row.watched);
     table(&mut text, results, &largest, |row, kind| {
         let held = results.of(&row.title, kind, |measure| measure.memory.map(|kib| kib as f64 / 1024.0))?;
         Some(format!("{:.0}", held.largest))
@@ -70,6 +71,31 @@ pub(crate) fn markdown(results: &Results) -> String {
         text += "\n## What went wrong\n\n";
         for failure in failures {
             let _ = writeln!(text, "- {failure}");
+        }
+    }
+    text
+}
+
+/// What it costs to have more told of gogeta, or less.
+fn watched(results: &Results) -> String {
+    let mut text = String::new();
+    for row in results.rows(|row| row.watched) {
+        let kinds = Kind::ALL.into_iter().filter(|kind| kind.is_watched());
+        let lines: Vec<_> = kinds
+            .filter_map(|kind| {
+                let rates = results.of(&row.title, kind, |measure| Some(measure.rate))?;
+                let ratio = results.ratio(&row.title, kind, Kind::GogetaOff)?;
+                let machine = results.of(&row.title, kind, |measure| Some(measure.machine))?;
+                let (rate, machine) = (rate(rates.middle), machine.middle);
+                Some(format!("| {} | {rate} | {} | {machine:.1} |\n", kind.title(), range(ratio)))
+            })
+            .collect();
+        if !lines.is_empty() {
+            text += "\n## What watching costs\n\n12 B over 64 connections, in userspace: requests per second, their ratio to \
+                     gogeta's as it is by default (services counted, no access log, no traces) within a round, and the \
+                     machine's CPU time for a request in microseconds. Traces go to a collector on the server's host \
+                     that takes them all.\n\n| | requests/s | ratio | CPU |\n| --- | --: | --: | --: |\n";
+            text += &lines.concat();
         }
     }
     text
