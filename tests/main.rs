@@ -50,6 +50,7 @@ mod signals;
 mod slow;
 mod stages;
 mod status;
+mod systemd;
 mod terminal;
 mod timeouts;
 mod tls;

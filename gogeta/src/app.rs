@@ -32,6 +32,7 @@ use crate::state::{self, Keeper, Known};
 use crate::store::file::{self, Watch};
 use crate::store::position::Position;
 use crate::store::{Event, Names, etcd};
+use crate::systemd::Systemd;
 use crate::task_dump::Dumps;
 use crate::telemetry::{self, LogControl};
 use crate::trace::{self, Exporter};
@@ -183,7 +184,8 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
         listen = ?bound.addresses.proxy, admin = ?bound.addresses.admin, threads,
         version = env!("CARGO_PKG_VERSION"), "gogeta is up"
     );
-
+    let systemd = Systemd::ready(&format!("listening on {:?}", bound.addresses.proxy));
+    systemd.stay_alive(&runtime, &workers.mailboxes);
     let profiler = Arc::new(Profiler::new(profile));
     if profile_at_start {
         // The log says where it cannot.
@@ -206,20 +208,11 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     if let Some(templates) = templates {
         runtime.spawn(follow_templates(templates, shared.clone()));
     }
-    let running = Running {
-        shared: shared.clone(),
-        log,
-        profiler,
-        dumps,
-        reread,
-        workers,
-        keeper,
-        exporter,
-        ending,
-        over,
-    };
+    let logged = shared.clone();
+    let running =
+        Running { shared, log, profiler, dumps, reread, workers, keeper, exporter, ending, over, systemd };
     runtime.block_on(running.until_the_end(store, signals));
-    if let (Some(writer), Some(log)) = (writer, &shared.access_log) {
+    if let (Some(writer), Some(log)) = (writer, &logged.access_log) {
         writer.finish(log);
     }
     // What is left are tasks that never end: watches, the admin listener.
@@ -345,6 +338,7 @@ struct Running {
     ending: Arc<Notify>,
     /// Those who watch live go when this turns true.
     over: watch::Sender<bool>,
+    systemd: Systemd,
 }
 
 impl Running {
@@ -362,6 +356,7 @@ impl Running {
 
     /// Templates, configuration, the access log's file.
     async fn reload(&self) {
+        self.systemd.reloading();
         if let Some(access_log) = &self.shared.access_log {
             access_log.reopen();
         }
@@ -383,6 +378,7 @@ impl Running {
             }
         }
         reload_templates(&self.shared).await;
+        self.systemd.reloaded();
     }
 
     fn note(&self, level: Level, text: String) {
@@ -428,6 +424,7 @@ impl Running {
             "stopping: what is in flight is finished first; once more to stop at once"
         );
         let delay = config.timeouts.drain_delay;
+        self.systemd.stopping(delay + config.timeouts.drain, self.open());
         let workers = self.workers;
         let drain = async {
             tokio::time::sleep(delay).await;

@@ -40,6 +40,7 @@ pub mod splice;
 pub mod state;
 pub mod status;
 pub mod store;
+pub mod systemd;
 pub mod task_dump;
 pub mod telemetry;
 pub mod trace;

@@ -30,6 +30,8 @@ pub enum Command {
     Serve(StdStream, SocketAddr, Guest),
     /// Say what every task waits for.
     Dump(oneshot::Sender<String>),
+    /// Answer, which whoever is stuck cannot.
+    Ping(oneshot::Sender<()>),
 }
 
 /// Where all workers can be told something.
@@ -321,6 +323,7 @@ async fn read_mail(worker: Rc<Worker>, mut mailbox: mpsc::UnboundedReceiver<Comm
             Command::Dump(reply) => {
                 drop(reply.send(task_dump::take(&format!("worker-{}", worker.index)).await))
             }
+            Command::Ping(reply) => drop(reply.send(())),
         }
     }
 }
