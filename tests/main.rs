@@ -12,6 +12,7 @@ mod commands;
 mod connect;
 mod corpus;
 mod demo;
+mod deploy;
 mod differential;
 mod drain;
 mod endless;

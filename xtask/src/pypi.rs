@@ -34,6 +34,20 @@ pub(crate) const AXE: Program = Program {
     folder: "target/axe",
 };
 
+/// What checks `deploy/compose.yaml`, by Compose's own schema, which it brings.
+pub(crate) const CHECK_JSONSCHEMA: Program = Program {
+    name: "check-jsonschema",
+    package: "check-jsonschema==0.39.0",
+    folder: "target/check-jsonschema",
+};
+
+/// What checks `deploy/kubernetes/`, by the schemas of Kubernetes, which it brings.
+pub(crate) const KUBERNETES_VALIDATE: Program = Program {
+    name: "kubernetes-validate",
+    package: "kubernetes-validate==1.37.0",
+    folder: "target/kubernetes-validate",
+};
+
 impl Program {
     /// The folder that its programs are in.
     pub(crate) fn programs(&self) -> PathBuf {

@@ -55,6 +55,8 @@ pub(crate) fn run(args: &Args, require_all: bool) -> Result<()> {
     provide(&pypi::KOSOKU, "WebSocket conformance", args, require_all)?;
     provide(&pypi::SCHEMATHESIS, "the admin API, fuzzed by its document", args, require_all)?;
     provide(&pypi::AXE, "that the dashboard is for everybody", args, require_all)?;
+    provide(&pypi::CHECK_JSONSCHEMA, "deploy/compose.yaml by its schema", args, require_all)?;
+    provide(&pypi::KUBERNETES_VALIDATE, "deploy/kubernetes by its schemas", args, require_all)?;
     // Whoever names an etcd wants that one only.
     let again = if env::var_os(ETCD).is_some() { None } else { over_etcd(&args.cargo_args) };
     let again = match again {

@@ -34,6 +34,7 @@ pub(crate) const ALL: &[Tool] = &[
     tool("tmux", "tmux", "what gogeta shows in a terminal"),
     tool("valgrind", "valgrind", "instructions per request"),
     tool("promtool", "prometheus", "metrics and alerts as Prometheus reads them"),
+    tool("systemd-analyze", "systemd", "deploy/systemd as systemd sees it"),
     Tool {
         name: "h11",
         is_here: is_python_module,
