@@ -1,5 +1,6 @@
 //! What `deploy/` has for running gogeta for real: as good as who reads it says, and true of the gogeta at hand.
 
+mod package;
 mod schemas;
 mod units;
 

@@ -47,6 +47,17 @@ pub(crate) async fn carried(gogeta: &Gogeta) -> f64 {
     by(Kind::Sockmap).await + by(Kind::Wire).await
 }
 
+/// The same, by the text of `/metrics` of a gogeta that is none of the harness's.
+pub(crate) fn carried_as_told(metrics: &str) -> f64 {
+    let is_carried = |labels: &str| {
+        [Kind::Sockmap, Kind::Wire].iter().any(|kind| labels.contains(&format!("engine=\"{}\"", kind.name())))
+    };
+    let samples =
+        metrics.lines().filter_map(|line| line.strip_prefix("gogeta_requests_total{")?.rsplit_once("} "));
+    let samples = samples.filter(|(labels, _)| is_carried(labels));
+    samples.map(|(_, value)| value.parse::<f64>().expect("a number")).sum()
+}
+
 /// Bytes that the kernel carried, either way.
 pub(crate) async fn carried_bytes(gogeta: &Gogeta) -> f64 {
     carried_to(gogeta, "sent").await + carried_to(gogeta, "received").await

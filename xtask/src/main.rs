@@ -12,6 +12,8 @@ mod captures;
 mod ci;
 mod command;
 mod counts;
+mod debian;
+mod dist;
 mod fuzz;
 #[path = "../../benches/machine.rs"]
 mod machine;
@@ -46,6 +48,8 @@ enum Task {
     Captures,
     /// Draw the pictures of the dashboard in the documents anew
     Screenshots(screenshots::Args),
+    /// Make what users download: a tarball, a Debian package, an SBOM, checksums
+    Dist(dist::Args),
     /// Check the rules that no compiler checks
     Tidy,
     /// Build the eBPF object, or check that the committed one is up to date
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         Task::Torture(args) => torture::run(&args),
         Task::Captures => captures::run(),
         Task::Screenshots(args) => screenshots::run(&args),
+        Task::Dist(args) => dist::run(&args),
         Task::Tidy => tidy::run(),
         Task::BuildEbpf(args) => build_ebpf::run(&args, require_all()),
     };

@@ -48,6 +48,13 @@ pub(crate) const KUBERNETES_VALIDATE: Program = Program {
     folder: "target/kubernetes-validate",
 };
 
+/// What knows whether a list of what gogeta is made of is one: a library, beside a program of what it needs itself.
+pub(crate) const CYCLONEDX: Program = Program {
+    name: "jsonschema",
+    package: "cyclonedx-python-lib[json-validation]==11.12.0",
+    folder: "target/cyclonedx",
+};
+
 impl Program {
     /// The folder that its programs are in.
     pub(crate) fn programs(&self) -> PathBuf {

@@ -43,11 +43,16 @@ pub(crate) const ALL: &[Tool] = &[
     },
 ];
 
-/// Those that gogeta is measured beside, and what only long runs try.
+/// Those that gogeta is measured beside, what only long runs try, and what makes releases.
 const OTHERS: &[Tool] = &[
     tool("haproxy", "haproxy", "gogeta beside HAProxy"),
     tool("caddy", "caddy", "gogeta beside Caddy"),
     tool("dockerd", "docker.io", "gogeta and instances in containers of Docker"),
+    tool("docker-compose", "docker-compose", "deploy/compose.yaml"),
+    tool("debootstrap", "debootstrap", "images of containers, and a Debian to install the package on"),
+    tool("systemd-nspawn", "systemd-container", "the package on a Debian that runs"),
+    tool("lintian", "lintian", "the package as Debian sees it"),
+    tool("dpkg-shlibdeps", "dpkg-dev", "the Debian package"),
 ];
 
 const fn tool(name: &'static str, package: &'static str, used_for: &'static str) -> Tool {

@@ -1,9 +1,14 @@
-//! Containers of Docker: backends in them, behind the bridge that it makes, and gogeta itself.
+//! Containers of Docker: backends in them, behind the bridge that it makes, and gogeta itself; its image; and what
+//! `deploy/compose.yaml` makes of all that.
 //!
 //! Docker runs on the proxy's host, which follows connections and translates addresses for it; with its own packages to
 //! be installed it takes too long for every run: `GOGETA_TEST_DOCKER=1` asks for it.
 
+mod compose;
+mod image;
+
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
 
@@ -19,6 +24,10 @@ use crate::support::wait::within;
 
 /// What gogeta's containers have of the host's, so that its binary runs and finds its files.
 const VOLUMES: [&str; 5] = ["/usr:/usr:ro", "/bin:/bin:ro", "/lib:/lib:ro", "/lib64:/lib64:ro", "/tmp:/tmp"];
+
+/// What loading the kernel's part takes. This Docker does not know CAP_BPF, for which CAP_SYS_ADMIN stands in.
+const PRIVILEGES: [&str; 6] =
+    ["--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--security-opt", "seccomp=unconfined"];
 
 /// A Docker of its own on some host, without any image but an empty one.
 struct Docker {
@@ -53,6 +62,21 @@ impl Docker {
         format!("unix://{}", self.folder.path().join("socket").display())
     }
 
+    /// A path below its own folder.
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Makes an image of the Debian that `cargo xtask torture` has put there (debootstrap(8)): no other can be had
+    /// without a registry.
+    async fn import(&self, tree: &str, image: &str) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debootstrap").join(tree);
+        assert!(folder.join("etc").is_dir(), "{} is not there; see cargo xtask torture", folder.display());
+        let script =
+            format!("tar -C {} -c . | docker -H {} import - {image}", folder.display(), self.socket());
+        Namespace::host().shell(&script).await;
+    }
+
     fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new("/usr/bin/docker");
         command.args(["-H", &self.socket()]).args(line);
@@ -81,14 +105,18 @@ impl Docker {
 
     /// Has gogeta run in a container, with what Docker is told of it.
     fn gogeta(&self, name: &str, builder: Builder, more: &[&str]) -> Builder {
-        let socket = self.socket();
-        let mut line = vec!["/usr/bin/docker", "-H", &socket, "run", "--name", name];
-        // This Docker does not know CAP_BPF.
-        line.extend(["--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN"]);
-        line.extend(["--security-opt", "seccomp=unconfined"]);
+        let mut line = PRIVILEGES.to_vec();
         line.extend(VOLUMES.iter().flat_map(|volume| ["--volume", volume]));
         line.extend(more);
         line.push("bare");
+        self.starts(name, builder, &line)
+    }
+
+    /// The same, with all that `docker run` is told, the image and the container's command too.
+    fn starts(&self, name: &str, builder: Builder, more: &[&str]) -> Builder {
+        let socket = self.socket();
+        let mut line = vec!["/usr/bin/docker", "-H", &socket, "run", "--name", name];
+        line.extend(more);
         let line: Vec<&'static str> = line.into_iter().map(|word| &*word.to_owned().leak()).collect();
         builder.by(line.leak()).args(["--listen", "0.0.0.0:8080", "--admin", "0.0.0.0:8081"])
     }
