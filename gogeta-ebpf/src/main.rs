@@ -19,6 +19,7 @@ mod guard;
 mod hands;
 #[cfg(target_arch = "bpf")]
 mod messages;
+mod notice;
 #[cfg(target_arch = "bpf")]
 mod packet;
 #[cfg(target_arch = "bpf")]

@@ -105,8 +105,8 @@ const OF_IPV6: Place = Place {
 };
 
 /// IP protocols, as the kernel gives them (`linux/if_ether.h`).
-const IPV4: u32 = 0x0800_u16.to_be() as u32;
-const IPV6: u32 = 0x86dd_u16.to_be() as u32;
+pub(crate) const IPV4: u32 = 0x0800_u16.to_be() as u32;
+pub(crate) const IPV6: u32 = 0x86dd_u16.to_be() as u32;
 /// Bytes of an Ethernet header.
 pub(crate) const ETHERNET: u32 = 14;
 /// What IP calls TCP.

@@ -20,7 +20,7 @@ use gogeta_common::{
     pair::{Flow, Pair, Phase},
     wire::{
         BLOCK_MAX, Numbers, Place, Side,
-        drive::{self, On, Outcome},
+        drive::{self, Outcome},
         pair::{Tuple, Way, grown, window},
         segment::{FIN, PSH, RST, SYN, Segment, URG},
     },
@@ -28,26 +28,26 @@ use gogeta_common::{
 
 use crate::{
     events::{self, PAIRS},
-    guard, messages,
+    guard, messages, notice,
     packet::{ETHERNET, Packet},
 };
 
 /// Whose packets those of a connection are. Userspace sets how many there may be before it loads this.
 #[map]
-static WAYS: HashMap<Tuple, Way> = HashMap::with_max_entries(2, BPF_F_NO_PREALLOC);
+pub(crate) static WAYS: HashMap<Tuple, Way> = HashMap::with_max_entries(2, BPF_F_NO_PREALLOC);
 
 /// What a program reads of its packet.
 #[map]
 static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
 
 /// What becomes of a packet (`linux/pkt_cls.h`): others may look at it; nothing.
-const NEXT: i32 = -1;
-const DROP: i32 = 2;
+pub(crate) const NEXT: i32 = -1;
+pub(crate) const DROP: i32 = 2;
 
 /// What is written on a packet: that it was carried, so that it is not taken for one of gogeta's own; that it is
 /// the acknowledgement in the packet that begins a carriage, for gogeta's socket. Nothing else in a network namespace uses
 /// this field but queueing disciplines for differentiated services, and only theirs.
-const CARRIED: u32 = 0x676f;
+pub(crate) const CARRIED: u32 = 0x676f;
 const COPY: u32 = 0x6765;
 /// That it was carried, and that the Ethernet header which it leaves by is to be remembered.
 const LEARN: u32 = 0x676c;
@@ -59,7 +59,7 @@ const LEARN: u32 = 0x676c;
 static DONE: u32 = 0;
 
 #[inline(always)]
-fn done() -> u32 {
+pub(crate) fn done() -> u32 {
     // SAFETY: a constant that userspace has set.
     unsafe { core::ptr::read_volatile(&raw const DONE) }
 }
@@ -108,7 +108,7 @@ fn read<'a>(skb: *mut __sk_buff, l3: u32, inward: bool) -> Option<(&'a mut Packe
 }
 
 #[inline(always)]
-fn pair_of<'a>(way: &Way) -> Option<&'a mut Pair> {
+pub(crate) fn pair_of<'a>(way: &Way) -> Option<&'a mut Pair> {
     let pair = PAIRS.get_ptr_mut(Flow(way.flow).slot())?;
     // SAFETY: the map's values live as long as the map, and each field has one writer at a time.
     Some(unsafe { &mut *pair })
@@ -136,7 +136,7 @@ fn inward(skb: *mut __sk_buff, l3: u32) -> i32 {
     if mark == done() {
         return NEXT;
     }
-    let Some((packet, way)) = read(skb, l3, true) else { return NEXT };
+    let Some((packet, way)) = read(skb, l3, true) else { return notice::inward(skb, l3) };
     // SAFETY: it is there, and if it is deleted meanwhile, it is kept until this program ends.
     let way = unsafe { &mut *way };
     // SAFETY: the context is the kernel's own.

@@ -13,6 +13,7 @@ mod manners;
 mod many;
 mod neighbours;
 pub(crate) mod outage;
+mod paths;
 mod pieces;
 mod settings;
 pub(crate) mod talk;

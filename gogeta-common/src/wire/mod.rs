@@ -23,6 +23,7 @@
 
 pub mod clock;
 pub mod drive;
+pub mod notice;
 pub mod options;
 pub mod pair;
 pub mod segment;

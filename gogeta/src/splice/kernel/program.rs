@@ -48,9 +48,10 @@ pub enum Unavailable {
 fn deepest(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {
+        // The verifier's log of a refused program is for developers.
+        tracing::debug!("{cause}");
         cause = next;
     }
-    // The verifier's log of a refused program is for developers.
     let text = cause.to_string();
     text.lines().next().unwrap_or_default().to_owned()
 }
