@@ -1,6 +1,7 @@
 //! The composition root: everything is made, bound and wired here, runs, and is taken down in order.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,6 +14,7 @@ use crate::clock::unix_seconds;
 use crate::config::{Config, ConfigError, ControlPlane, Source};
 use crate::control::Controller;
 use crate::feedback::Inbox;
+use crate::handover::{self, HandoverError, Keep, Predecessor, Successor, Taken};
 use crate::journal::{Kind, Level, Note};
 use crate::pages::{Pages, PagesError};
 use crate::privilege;
@@ -59,6 +61,9 @@ pub enum StartError {
     /// An address, or an inherited socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Another gogeta, which goes on.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
     /// The system.
     #[error("{0}")]
     System(String),
@@ -70,7 +75,7 @@ impl StartError {
         match self {
             Self::Config(_) | Self::Pages(_) | Self::Routes(_) => 2,
             Self::Listen(ListenError::Inherited { .. }) => 2,
-            Self::Listen(ListenError::Address { .. }) | Self::System(_) => 1,
+            Self::Listen(ListenError::Address { .. }) | Self::Handover(_) | Self::System(_) => 1,
         }
     }
 }
@@ -117,7 +122,9 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     };
     resources::raise_file_limit();
     resources::forgo_huge_pages();
-    let bound = Bound::new(&config, places)?;
+    let mut predecessor = config.upgrade.as_ref().map(Predecessor::ask).transpose()?.flatten();
+    let mut bound = Bound::new(&config, places, predecessor.as_mut())?;
+    let upgrade_timeout = config.upgrade.as_ref().map(|upgrade| upgrade.timeout);
     // Before there is a second thread, and behind all that takes privileges.
     let (engine, told) = load_engine(&config)?.unzip();
     let templates = config.template_dir.as_deref().map(file::watch);
@@ -179,6 +186,10 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
         runtime.spawn(listen_to_kernel(splice.engine.clone(), events, shared.changed.subscribe()));
     }
     let workers = Workers::start(&shared, bound.proxy).map_err(system("cannot start a thread"))?;
+    if let Some(predecessor) = predecessor {
+        bound.upgrade = Some(runtime.block_on(handover::succeed(predecessor, &shared, &orders))?);
+    }
+    workers.open();
     ready(&bound.addresses);
     tracing::info!(
         listen = ?bound.addresses.proxy, admin = ?bound.addresses.admin, threads,
@@ -209,8 +220,26 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
         runtime.spawn(follow_templates(templates, shared.clone()));
     }
     let logged = shared.clone();
-    let running =
-        Running { shared, log, profiler, dumps, reread, workers, keeper, exporter, ending, over, systemd };
+    let successor = match (bound.upgrade, upgrade_timeout) {
+        (Some(listener), Some(limit)) => runtime
+            .block_on(async { Successor::wait(listener, bound.keep, limit, shared.clone()) })
+            .map_err(system("cannot wait for upgrades"))?,
+        _ => Successor::default(),
+    };
+    let running = Running {
+        shared,
+        log,
+        profiler,
+        dumps,
+        reread,
+        workers,
+        keeper,
+        exporter,
+        ending,
+        over,
+        systemd,
+        successor,
+    };
     runtime.block_on(running.until_the_end(store, signals));
     if let (Some(writer), Some(log)) = (writer, &logged.access_log) {
         writer.finish(log);
@@ -226,25 +255,57 @@ struct Bound {
     proxy: Vec<Vec<Listener>>,
     admin: Option<TcpListener>,
     addresses: Addresses,
+    /// The socket that the next gogeta asks at, and what it gets.
+    upgrade: Option<UnixListener>,
+    keep: Keep,
 }
 
 impl Bound {
-    fn new(config: &Config, places: Vec<Place>) -> Result<Self, StartError> {
+    fn new(
+        config: &Config,
+        mut places: Vec<Place>,
+        mut predecessor: Option<&mut Predecessor>,
+    ) -> Result<Self, StartError> {
+        if let Some(predecessor) = &mut predecessor {
+            places = predecessor.places(places);
+        }
         let mut proxy: Vec<Vec<Listener>> = (0..config.threads).map(|_| Vec::new()).collect();
         let mut addresses = Addresses { proxy: Vec::new(), admin: None };
+        let mut keep = Keep::default();
         for place in places {
             let (address, listeners) = listener::open(place, config.threads)?;
             addresses.proxy.push(address);
-            for (set, listener) in proxy.iter_mut().zip(listeners) {
-                set.push(listener);
+            if config.upgrade.is_some() {
+                keep.proxy(address, &listeners).map_err(system("cannot keep a socket for upgrades"))?;
+            }
+            for (index, listener) in listeners.into_iter().enumerate() {
+                proxy[index % config.threads].push(listener);
             }
         }
+        let taken = |address| predecessor.as_mut().and_then(|predecessor| predecessor.admin(address));
         let admin = match config.admin {
-            Some(address) => listener::bind_alone(address, "--admin").map(Some)?,
+            Some(address) => Some(match config.admin.and_then(taken) {
+                Some(listener) => listener,
+                None => listener::bind_alone(address, "--admin")?,
+            }),
             None => None,
         };
         addresses.admin = admin.as_ref().and_then(|listener| listener.local_addr().ok());
-        Ok(Self { proxy, admin, addresses })
+        if let (Some(_), Some(listener), Some(address)) = (&config.upgrade, &admin, addresses.admin) {
+            keep.admin(address, listener).map_err(system("cannot keep a socket for upgrades"))?;
+        }
+        let upgrade = match (&config.upgrade, predecessor) {
+            // Behind the others: whoever has an address has the path.
+            (Some(upgrade), None) => {
+                let path = upgrade.socket.display();
+                let failed = |error| {
+                    StartError::System(format!("cannot listen at {path} (--upgrade-socket): {error}"))
+                };
+                Some(handover::listen(&upgrade.socket).map_err(failed)?)
+            }
+            _ => None,
+        };
+        Ok(Self { proxy, admin, addresses, upgrade, keep })
     }
 }
 
@@ -339,19 +400,24 @@ struct Running {
     /// Those who watch live go when this turns true.
     over: watch::Sender<bool>,
     systemd: Systemd,
+    successor: Successor,
 }
 
 impl Running {
-    async fn until_the_end(self, store: tokio::task::JoinHandle<()>, mut signals: Signals) {
-        loop {
-            match signals.next().await {
-                Signal::End => break,
+    async fn until_the_end(mut self, store: tokio::task::JoinHandle<()>, mut signals: Signals) {
+        let taken = loop {
+            let signal = tokio::select! {
+                signal = signals.next() => signal,
+                taken = self.successor.comes() => break Some(taken),
+            };
+            match signal {
+                Signal::End => break None,
                 Signal::Reload => self.reload().await,
                 Signal::Dump => tracing::info!("the state of every task:\n{}", self.dumps.take().await),
                 Signal::Profile => self.profiler.toggle(),
             }
-        }
-        self.end(store, signals).await;
+        };
+        self.end(store, signals, taken).await;
     }
 
     /// Templates, configuration, the access log's file.
@@ -392,6 +458,7 @@ impl Running {
             ("listen", old.listen != new.listen),
             ("admin", old.admin != new.admin),
             ("threads", old.threads != new.threads),
+            ("upgrade-socket", old.upgrade != new.upgrade),
             ("the source of routes", format!("{:?}", old.source) != format!("{:?}", new.source)),
             ("how etcd is followed", old.control_plane != new.control_plane),
             ("resolver-type", old.resolver != new.resolver),
@@ -412,19 +479,39 @@ impl Running {
     }
 
     /// Not ready; not accepting; everything in flight finished; everything written.
-    async fn end(self, store: tokio::task::JoinHandle<()>, mut signals: Signals) {
+    async fn end(mut self, store: tokio::task::JoinHandle<()>, mut signals: Signals, taken: Option<Taken>) {
         let config = self.shared.config.load_full();
         self.shared.draining.store(true, Ordering::Release);
         if let Some(splice) = &self.shared.splice {
             splice.engine.close();
         }
         self.note(Level::Warning, "gogeta is stopping: what is in flight is finished first".to_owned());
-        tracing::info!(
-            open = self.open(),
-            "stopping: what is in flight is finished first; once more to stop at once"
-        );
-        let delay = config.timeouts.drain_delay;
-        self.systemd.stopping(delay + config.timeouts.drain, self.open());
+        let open = self.open();
+        match &taken {
+            Some(taken) => taken.tell(open),
+            None => tracing::info!(
+                open,
+                "stopping: what is in flight is finished first; once more to stop at once"
+            ),
+        }
+        // Sockets of this one that nobody else has end with its workers' alone.
+        self.successor.close().await;
+        if taken.as_ref().is_some_and(|taken| taken.admin) {
+            self.over.send_replace(true);
+        }
+        if taken.is_some()
+            && let Some(keeper) = self.keeper.take()
+        {
+            keeper.abandon();
+        }
+        // The unit goes on with another process.
+        let is_taken = taken.is_some();
+        // Nobody has to learn of another place where another gogeta is at the same.
+        let is_moved = taken.is_some_and(|taken| taken.whole);
+        let delay = if is_moved { Duration::ZERO } else { config.timeouts.drain_delay };
+        if !is_taken {
+            self.systemd.stopping(delay + config.timeouts.drain, open);
+        }
         let workers = self.workers;
         let drain = async {
             tokio::time::sleep(delay).await;

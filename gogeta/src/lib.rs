@@ -9,7 +9,8 @@
 //! 4. **What requests have to say** to the store goes through [`feedback`], and never waits.
 //! 5. **The operator** sees it all on the [`admin`] listener, in the [`telemetry`], the [`access_log`],
 //!    [`metrics`] and [`trace`]s.
-//! 6. **Whoever writes routes** can do it by one of the [`commands`].
+//! 6. **A new gogeta** takes over from the running one by [`handover`].
+//! 7. **Whoever writes routes** can do it by one of the [`commands`].
 //!
 //! [`app`] wires it together and takes it down in order.
 
@@ -25,6 +26,7 @@ pub mod control;
 pub mod demo;
 pub mod explain;
 pub mod feedback;
+pub mod handover;
 pub mod inherited;
 pub mod journal;
 pub mod metrics;

@@ -111,10 +111,17 @@ pub async fn serve(listener: std::net::TcpListener, parts: Parts) {
 
 async fn run(listener: std::net::TcpListener, parts: Parts) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut over = parts.over.clone();
     let admin = Arc::new(Desk::new(parts));
     tokio::spawn(live::pulse(admin.clone()));
     let service = router(admin).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener.tap_io(end_if_unread), service).await
+    let over = async move {
+        if over.wait_for(|over| *over).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    // Another gogeta may go on with the listener.
+    axum::serve(listener.tap_io(end_if_unread), service).with_graceful_shutdown(over).await
 }
 
 /// Whoever can reach the listener sees everything there.

@@ -104,6 +104,16 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
 
+    /// Take the listening sockets over from the gogeta that runs and has the same FILE, which then finishes what it has
+    /// in hand and ends; and hand them over to the next one [default: none]
+    #[arg(long, value_name = "FILE", env = "GOGETA_UPGRADE_SOCKET", help_heading = "Upgrades")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgrade_socket: Option<PathBuf>,
+    /// The new one has so long to start, or the running one goes on [default: 60s]
+    #[arg(long, value_name = "TIME", env = "GOGETA_UPGRADE_TIMEOUT", help_heading = "Upgrades")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgrade_timeout: Option<Seconds>,
+
     /// etcd's endpoints, comma-separated [default: http://127.0.0.1:2379]
     #[arg(
         long,

@@ -38,6 +38,8 @@ pub struct Config {
     pub access: Access,
     /// How many threads serve requests.
     pub threads: usize,
+    /// How gogetas take over from each other, if they do.
+    pub upgrade: Option<Upgrade>,
     /// Where routes come from.
     pub source: Source,
     /// How they are followed, where they come from etcd.
@@ -84,6 +86,15 @@ pub struct Config {
     pub log: Log,
     /// What others are told of requests.
     pub telemetry: Telemetry,
+}
+
+/// How a new gogeta takes over from the running one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upgrade {
+    /// Where they meet.
+    pub socket: PathBuf,
+    /// The new one has so long to start.
+    pub timeout: Duration,
 }
 
 /// Where routes come from.

@@ -7,7 +7,7 @@ use http::HeaderName;
 
 use super::{
     Access, AccessLog, Config, ConfigError, ControlPlane, Etcd, Listen, Log, Seconds, Source, Splice,
-    Telemetry, Timeouts,
+    Telemetry, Timeouts, Upgrade,
 };
 use crate::cli::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType};
 use crate::proxy::connect::Allowed;
@@ -44,6 +44,7 @@ impl TryFrom<Options> for Config {
             admin: admin(options.admin.as_deref())?,
             access: Access::of(&options)?,
             threads: threads(options.threads)?,
+            upgrade: upgrade(&options)?,
             source: source(&options)?,
             control_plane: control_plane(&options)?,
             resolver: options.resolver_type.unwrap_or(ResolverType::IoEtcd),
@@ -146,6 +147,22 @@ fn threads(count: Option<usize>) -> Result<usize, ConfigError> {
         Some(count @ 1..=1024) => Ok(count),
         Some(count) => Err(ConfigError(format!("--threads must be 1 to 1024, not {count}"))),
     }
+}
+
+/// Bytes that the path of a socket may have, less the one for its name before it is in its place (unix(7)).
+const SOCKET_PATH: usize = 106;
+
+fn upgrade(options: &Options) -> Result<Option<Upgrade>, ConfigError> {
+    let timeout = options.upgrade_timeout.unwrap_or(Seconds::from_secs(60)).0;
+    let timeout = positive("--upgrade-timeout", timeout)?;
+    let Some(socket) = options.upgrade_socket.clone() else { return Ok(None) };
+    let length = socket.as_os_str().len();
+    if length == 0 || length > SOCKET_PATH {
+        return Err(ConfigError(format!(
+            "--upgrade-socket must be a path of 1 to {SOCKET_PATH} bytes, as for any socket; it has {length}"
+        )));
+    }
+    Ok(Some(Upgrade { socket, timeout }))
 }
 
 fn source(options: &Options) -> Result<Source, ConfigError> {
@@ -287,7 +304,7 @@ mod tests {
 
     #[test]
     fn mistakes_name_the_flag() {
-        let rows: [(Options, &str); 16] = [
+        let rows: [(Options, &str); 18] = [
             (Options { trace_ratio: Some(1.1), ..Options::default() }, "--trace-ratio"),
             (Options { trace_ratio: Some(f64::NAN), ..Options::default() }, "--trace-ratio"),
             (
@@ -299,6 +316,14 @@ mod tests {
                 "--otlp-endpoint",
             ),
             (Options { metrics_max_services: Some(1 << 20), ..Options::default() }, "--metrics-max-services"),
+            (
+                Options { upgrade_socket: Some("x".repeat(107).into()), ..Options::default() },
+                "--upgrade-socket",
+            ),
+            (
+                Options { upgrade_timeout: Some(Seconds::from_secs(0)), ..Options::default() },
+                "--upgrade-timeout",
+            ),
             (Options { publish_dir: Some("/".into()), ..Options::default() }, "--publish-dir"),
             (Options { mass_removal_guard: Some(101), ..Options::default() }, "--mass-removal-guard"),
             (Options { admin: Some("nowhere".into()), ..Options::default() }, "--admin"),

@@ -34,6 +34,8 @@ impl Config {
             "admin-host": self.access.hosts,
             "admin-token": self.access.token.as_ref().map(|_| HIDDEN),
             "threads": self.threads,
+            "upgrade-socket": self.upgrade.as_ref().map(|upgrade| &upgrade.socket),
+            "upgrade-timeout": self.upgrade.as_ref().map(|upgrade| seconds(upgrade.timeout)),
         })
     }
 

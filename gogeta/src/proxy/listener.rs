@@ -3,16 +3,18 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::Listen;
+use crate::handover::Fate;
 use crate::inherited;
 use crate::splice::Engine;
 
 /// How many connections may wait to be accepted; the kernel's own limit applies too.
-pub const BACKLOG: usize = 4096;
+pub const BACKLOG: i32 = 4096;
 
 /// How many threads accept from one inherited socket. The system wakes all of them for each connection, so more
 /// would only get in each other's way; the other threads are handed their connections.
@@ -25,6 +27,26 @@ pub struct Listener {
     pub socket: TcpListener,
     /// Whether it came from outside. Then others may have it too, and go on with it when we are gone.
     pub inherited: bool,
+    /// Whether it is only bound yet. It listens from when its worker accepts: what does not listen has no queue, and
+    /// nobody is lost where it never comes to that.
+    pub silent: bool,
+    /// Whether another gogeta goes on with it.
+    pub fate: Arc<Fate>,
+}
+
+impl Listener {
+    fn new(socket: TcpListener, inherited: bool, fate: &Arc<Fate>) -> Self {
+        Self { socket, inherited, silent: false, fate: fate.clone() }
+    }
+
+    /// Listens, where it does not yet.
+    ///
+    /// # Errors
+    ///
+    /// The system's: most of all where somebody else has the address by now.
+    pub fn listen(&self) -> io::Result<()> {
+        if self.silent { SockRef::from(&self.socket).listen(BACKLOG) } else { Ok(()) }
+    }
 }
 
 /// Why something cannot be listened on.
@@ -66,6 +88,15 @@ pub enum Place {
     Address(SocketAddr),
     /// Bound by somebody else; what errors call it, and the socket.
     Inherited(String, OwnedFd),
+    /// Another gogeta's, which goes on with them until we do.
+    Taken {
+        /// Where they listen.
+        address: SocketAddr,
+        /// All that listen there: none may be closed while somebody is in its queue.
+        sockets: Vec<OwnedFd>,
+        /// Whether they came to that one from outside.
+        inherited: bool,
+    },
 }
 
 /// Takes over what is inherited. Must be called before there is a second thread.
@@ -95,51 +126,92 @@ pub fn take_over(listen: &[Listen]) -> Result<Vec<Place>, ListenError> {
     Ok(places)
 }
 
-/// Listens for `count` threads; gives the address, and a listener for each thread that is to accept there.
+/// Listens for `count` threads; gives the address, and listeners for the threads that are to accept there: fewer than
+/// there are threads where they share a socket, and more where one that had more threads is taken over from.
 ///
 /// # Errors
 ///
 /// [`ListenError`] names the place.
 pub fn open(place: Place, count: usize) -> Result<(SocketAddr, Vec<Listener>), ListenError> {
+    let fate = Arc::default();
     match place {
         Place::Address(address) => {
             let named = |error| ListenError::Address { address, flag: "--listen, --port", error };
-            bind(address, count).map_err(named)
+            bind(address, count, &fate).map_err(named)
+        }
+        Place::Taken { address, sockets, inherited } => {
+            let named = |error| ListenError::Address { address, flag: "--listen, --upgrade-socket", error };
+            continue_with(address, sockets, inherited, count, &fate).map(|all| (address, all)).map_err(named)
         }
         Place::Inherited(place, socket) => {
             let named = |reason| ListenError::Inherited { place, reason };
             let address = check(&socket).map_err(named.clone())?;
-            let shared = share(socket.into(), count).map_err(|error| named(error.to_string()))?;
+            let shared =
+                share(socket.into(), true, count, &fate).map_err(|error| named(error.to_string()))?;
             Ok((address, shared))
         }
     }
 }
 
 /// Listens on an address once for each of `count` threads: the kernel spreads new connections over them.
-fn bind(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<Listener>)> {
+fn bind(address: SocketAddr, count: usize, fate: &Arc<Fate>) -> io::Result<(SocketAddr, Vec<Listener>)> {
     // SO_REUSEPORT would let us share the port with a stranger of the same user; the first one must have it alone.
     let probe = socket(address, false)?;
     let address = probe.local_addr()?;
     drop(probe);
-    let all = (0..count).map(|_| Ok(Listener { socket: socket(address, true)?, inherited: false }));
+    let all = (0..count).map(|_| Ok(Listener::new(socket(address, true)?, false, fate)));
     Ok((address, all.collect::<io::Result<_>>()?))
+}
+
+/// Goes on with what another gogeta has: with all of it, and with a socket more for each thread that would have none.
+fn continue_with(
+    address: SocketAddr,
+    sockets: Vec<OwnedFd>,
+    inherited: bool,
+    count: usize,
+    fate: &Arc<Fate>,
+) -> io::Result<Vec<Listener>> {
+    let is_group = SockRef::from(&sockets[0]).reuse_port()?;
+    if inherited || !is_group {
+        let all = sockets.into_iter().map(|socket| share(socket.into(), inherited, count, fate));
+        return Ok(all.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect());
+    }
+    let mut all: Vec<_> =
+        sockets.into_iter().map(|socket| Listener::new(socket.into(), false, fate)).collect();
+    for _ in all.len()..count {
+        match bound(address, true) {
+            Ok(socket) => {
+                all.push(Listener { silent: true, ..Listener::new(socket.into(), false, fate) });
+            }
+            Err(error) => {
+                // Another user may not join, nor may whoever lacks CAP_NET_BIND_SERVICE. Workers hand over to each other.
+                tracing::debug!(%address, %error, "not each thread accepts there");
+                break;
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// One socket for several threads. It was bound without SO_REUSEPORT, so there can be no second one beside it: all
 /// have descriptors of the same, and whoever is quicker accepts.
-fn share(socket: TcpListener, count: usize) -> io::Result<Vec<Listener>> {
+fn share(socket: TcpListener, inherited: bool, count: usize, fate: &Arc<Fate>) -> io::Result<Vec<Listener>> {
     socket.set_nonblocking(true)?;
     wake_writers_early(&SockRef::from(&socket));
     let mut all = Vec::new();
     for _ in 1..count.min(ACCEPTORS) {
-        all.push(Listener { socket: socket.try_clone()?, inherited: true });
+        all.push(Listener::new(socket.try_clone()?, inherited, fate));
     }
-    all.push(Listener { socket, inherited: true });
+    all.push(Listener::new(socket, inherited, fate));
     Ok(all)
 }
 
-/// Where an inherited socket listens, if it is one that does, for TCP.
-fn check(descriptor: &OwnedFd) -> Result<SocketAddr, String> {
+/// Where somebody else's socket listens, if it is one that does, for TCP.
+///
+/// # Errors
+///
+/// What it is instead.
+pub fn check(descriptor: &OwnedFd) -> Result<SocketAddr, String> {
     let socket = SockRef::from(descriptor);
     let kind = match socket.r#type() {
         Ok(kind) => kind,
@@ -193,6 +265,12 @@ fn wake_writers_early(socket: &Socket) {
 }
 
 fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = bound(address, shared)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if shared {
@@ -201,8 +279,7 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     wake_writers_early(&socket);
     socket.bind(&address.into())?;
-    socket.listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// Keeps new connections out of a listener's queue while those in it are still accepted, so that none gets in
@@ -274,11 +351,12 @@ mod tests {
 
     #[test]
     fn our_own_port_is_taken_too() {
-        let (address, first) = bind("127.0.0.1:0".parse().expect("an address"), 2).expect("a free port");
+        let (address, first) =
+            bind("127.0.0.1:0".parse().expect("an address"), 2, &Arc::default()).expect("a free port");
         for listener in first.iter() {
             assert_eq!(listener.socket.local_addr().expect("an address"), address);
         }
-        assert!(bind(address, 1).is_err());
+        assert!(bind(address, 1, &Arc::default()).is_err());
     }
 
     #[test]
@@ -311,7 +389,7 @@ mod tests {
     fn few_threads_accept_from_one_socket() {
         let copies = |count| {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            share(listener, count).expect("copies").len()
+            share(listener, true, count, &Arc::default()).expect("copies").len()
         };
         assert_eq!([1, 2, 4, 64].map(copies), [1, 2, 4, 4]);
     }

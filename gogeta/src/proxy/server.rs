@@ -38,8 +38,10 @@ pub enum Command {
 pub type Mailboxes = Arc<[mpsc::UnboundedSender<Command>]>;
 
 /// How the workers are to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 pub enum Stage {
+    /// There, and not accepting yet.
+    Shut,
     /// Accepting.
     Open,
     /// Finishing what is there.
@@ -58,13 +60,13 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts a thread for each of `listeners`' sets.
+    /// Starts a thread for each of `listeners`' sets. They accept when they are [opened](Self::open).
     ///
     /// # Errors
     ///
     /// Where the system gives no thread or no runtime.
     pub fn start(shared: &Arc<Shared>, listeners: Vec<Vec<Listener>>) -> io::Result<Self> {
-        let (stage, stages) = watch::channel(Stage::Open);
+        let (stage, stages) = watch::channel(Stage::Shut);
         let (mailboxes, boxes): (Vec<_>, Vec<_>) =
             listeners.iter().map(|_| mpsc::unbounded_channel()).unzip();
         let mailboxes: Mailboxes = mailboxes.into();
@@ -85,6 +87,11 @@ impl Workers {
             );
         }
         Ok(Self { threads, mailboxes, stage })
+    }
+
+    /// Accepts, from now on.
+    pub fn open(&self) {
+        self.stage.send_replace(Stage::Open);
     }
 
     /// Stops accepting, and waits until every client has been served or `limit` has passed.
@@ -151,7 +158,7 @@ impl Start {
         let tick = tokio::task::spawn_local(tick(worker.clone()));
 
         let mut stage = self.stage;
-        let _ = stage.wait_for(|stage| *stage != Stage::Open).await;
+        let _ = stage.wait_for(|stage| *stage > Stage::Open).await;
         worker.draining.set(true);
         for door in accepting {
             // Only after it has taken in whoever was waiting already.
@@ -199,7 +206,12 @@ struct Door {
 
 impl Door {
     async fn accept(mut self, listener: Listener) {
-        let Listener { socket, inherited } = listener;
+        // Until then they may be another gogeta's, which goes on with them where this one does not come so far.
+        let _ = self.stage.wait_for(|stage| *stage != Stage::Shut).await;
+        if let Err(error) = listener.listen() {
+            return tracing::warn!(%error, "a thread has no socket of its own to accept from");
+        }
+        let Listener { socket, inherited, fate, .. } = listener;
         let listener = match TcpListener::from_std(socket) {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "cannot accept"),
@@ -210,7 +222,7 @@ impl Door {
             let next = async { (guests.place().await, listener.accept().await) };
             let next = tokio::select! {
                 biased;
-                _ = self.stage.wait_for(|stage| *stage != Stage::Open) => break,
+                _ = self.stage.wait_for(|stage| *stage > Stage::Open) => break,
                 next = next => next,
             };
             if let (Some(place), accepted) = next {
@@ -219,7 +231,12 @@ impl Door {
         }
         // From here on, whoever is admitted is told that this is the last answer.
         self.worker.draining.set(true);
-        if let Err(error) = self.empty(listener, inherited).await {
+        if fate.is_given() {
+            // Whoever is in the queue is another gogeta's already.
+            return;
+        }
+        // What another one has in its hands meanwhile may be its own before long.
+        if let Err(error) = self.empty(listener, inherited || fate.is_lent()).await {
             tracing::warn!(%error, "cannot take in everyone who is waiting to be accepted");
         }
     }
@@ -236,7 +253,7 @@ impl Door {
             let engine = self.worker.shared.splice.as_ref().map(|splice| &*splice.engine);
             let_nobody_in(&listener, engine);
         }
-        let most = if inherited { BACKLOG } else { usize::MAX };
+        let most = if inherited { BACKLOG } else { i32::MAX };
         for _ in 0..most {
             let place = self.worker.shared.guests.place_now();
             if inherited && place.is_none() {

@@ -55,6 +55,11 @@ impl Keeper {
         self.end.notify_one();
         let _ = self.task.await;
     }
+
+    /// Writes no more: the directory is another one's.
+    pub fn abandon(self) {
+        self.task.abort();
+    }
 }
 
 struct Keeping {
