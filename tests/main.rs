@@ -27,6 +27,7 @@ mod explain;
 mod file_routes;
 mod forwarding;
 mod guard;
+mod handover;
 mod hops;
 mod hostile;
 mod hostile_bodies;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::os::unix::net::UnixStream;
@@ -128,9 +128,11 @@ impl Predecessor {
         // What it listens to, and this one does not, is its own alone.
         drop(self.sockets);
         let failed = |why: String| HandoverError { path: self.path.clone(), why };
-        let answer = Message::Ready { taken: self.taken }
-            .write(&self.stream)
-            .and_then(|()| Message::read(&self.stream));
+        let answer = match exchange(&self.stream, &Message::Ready { taken: self.taken }) {
+            // It must not be both that the other one ends, and that this one gives up.
+            Err(error) if is_late(&error) => last_word(&self.stream).map_err(|_| error),
+            answer => answer,
+        };
         match answer {
             Ok(Message::Yours { drained }) => Ok((self.upgrade, drained)),
             Ok(Message::Refuse { why }) => Err(failed(why)),
@@ -212,14 +214,26 @@ fn check_owner(stream: &UnixStream) -> Result<(), String> {
     }
 }
 
+/// Says something, and hears what is said to that, or was said before it.
+fn exchange(stream: &UnixStream, message: &Message) -> io::Result<Message> {
+    // Whoever does not listen any more may have said why.
+    let said = message.write(stream);
+    Message::read(stream).map_err(|error| said.err().unwrap_or(error))
+}
+
+/// What the other one has said by now; from here on it cannot say anything, and learns so.
+fn last_word(stream: &UnixStream) -> io::Result<Message> {
+    stream.shutdown(Shutdown::Read)?;
+    Message::read(stream)
+}
+
 type Answer = (String, Vec<(Role, Option<SocketAddr>, Offered)>);
 
 fn talk(stream: &UnixStream) -> Result<Answer, String> {
     let system = |error: io::Error| unreadable(&error);
     let network = network().map_err(system)?;
     let ask = Message::Ask { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), network };
-    ask.write(stream).map_err(system)?;
-    let (version, sockets) = match Message::read(stream).map_err(system)? {
+    let (version, sockets) = match exchange(stream, &ask).map_err(system)? {
         Message::Offer { version, sockets } => (version, sockets),
         Message::Refuse { why } => return Err(why),
         _ => return Err("it said something else than was asked".to_owned()),
@@ -253,12 +267,16 @@ fn unreachable(error: &io::Error) -> String {
 
 fn unreadable(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+        _ if is_late(error) => {
             format!("it does not answer within {} s", ANSWER.as_secs())
         }
         io::ErrorKind::UnexpectedEof => "it ended in the midst of it".to_owned(),
         _ => error.to_string(),
     }
+}
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 fn is_gone(error: &io::Error) -> bool {

@@ -207,7 +207,9 @@ struct Door {
 impl Door {
     async fn accept(mut self, listener: Listener) {
         // Until then they may be another gogeta's, which goes on with them where this one does not come so far.
-        let _ = self.stage.wait_for(|stage| *stage != Stage::Shut).await;
+        if self.stage.wait_for(|stage| *stage != Stage::Shut).await.is_err() {
+            return;
+        }
         if let Err(error) = listener.listen() {
             return tracing::warn!(%error, "a thread has no socket of its own to accept from");
         }
