@@ -1,44 +1,40 @@
 //! The composition root: everything is made, bound and wired here, runs, and is taken down in order.
 
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
+use crate::bound::Bound;
 use crate::cli::ResolverType;
-use crate::clock::unix_seconds;
-use crate::config::{Config, ConfigError, ControlPlane, Source};
+use crate::config::{Config, ConfigError, Source};
 use crate::control::Controller;
-use crate::feedback::Inbox;
-use crate::handover::{self, HandoverError, Keep, Predecessor, Successor, Taken};
+use crate::handover::{self, HandoverError, Predecessor, Successor, Taken};
 use crate::journal::{Kind, Level, Note};
 use crate::pages::{Pages, PagesError};
 use crate::privilege;
 use crate::profile::Profiler;
-use crate::proxy::listener::{self, ListenError, Listener, Place};
+use crate::proxy::listener::{self, ListenError};
 use crate::proxy::server::Workers;
 use crate::proxy::worker::Shared;
-use crate::routes::key::KeySpace;
 use crate::routes::parse;
 use crate::routes::splice::SpliceMode;
 use crate::routes::table::Resolver;
 use crate::share::{Share, share};
 use crate::signals::{Signal, Signals};
+use crate::source::{Follow, keep, start_from_disk};
 use crate::splice::kernel::Events;
 use crate::splice::{Engine, Kinds, trial};
-use crate::state::{self, Keeper, Known};
+use crate::state::Keeper;
 use crate::store::file::{self, Watch};
-use crate::store::position::Position;
-use crate::store::{Event, Names, etcd};
+use crate::store::{Event, etcd};
 use crate::systemd::Systemd;
 use crate::task_dump::Dumps;
 use crate::telemetry::{self, LogControl};
 use crate::trace::{self, Exporter};
-use crate::{admin, demo, resources};
+use crate::{admin, resources};
 
 /// Events of the store that may wait to be applied.
 const EVENTS: usize = 256;
@@ -220,9 +216,9 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
         runtime.spawn(follow_templates(templates, shared.clone()));
     }
     let logged = shared.clone();
-    let successor = match (bound.upgrade, upgrade_timeout) {
-        (Some(listener), Some(limit)) => runtime
-            .block_on(async { Successor::wait(listener, bound.keep, limit, shared.clone()) })
+    let successor = match (bound.upgrade, bound.keep, upgrade_timeout) {
+        (Some(listener), Some(keep), Some(limit)) => runtime
+            .block_on(async { Successor::wait(listener, keep, limit, shared.clone()) })
             .map_err(system("cannot wait for upgrades"))?,
         _ => Successor::default(),
     };
@@ -248,65 +244,6 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     runtime.shutdown_timeout(Duration::from_millis(100));
     tracing::info!("gogeta is down");
     Ok(())
-}
-
-/// All sockets, bound before anything runs.
-struct Bound {
-    proxy: Vec<Vec<Listener>>,
-    admin: Option<TcpListener>,
-    addresses: Addresses,
-    /// The socket that the next gogeta asks at, and what it gets.
-    upgrade: Option<UnixListener>,
-    keep: Keep,
-}
-
-impl Bound {
-    fn new(
-        config: &Config,
-        mut places: Vec<Place>,
-        mut predecessor: Option<&mut Predecessor>,
-    ) -> Result<Self, StartError> {
-        if let Some(predecessor) = &mut predecessor {
-            places = predecessor.places(places);
-        }
-        let mut proxy: Vec<Vec<Listener>> = (0..config.threads).map(|_| Vec::new()).collect();
-        let mut addresses = Addresses { proxy: Vec::new(), admin: None };
-        let mut keep = Keep::default();
-        for place in places {
-            let (address, listeners) = listener::open(place, config.threads)?;
-            addresses.proxy.push(address);
-            if config.upgrade.is_some() {
-                keep.proxy(address, &listeners).map_err(system("cannot keep a socket for upgrades"))?;
-            }
-            for (index, listener) in listeners.into_iter().enumerate() {
-                proxy[index % config.threads].push(listener);
-            }
-        }
-        let taken = |address| predecessor.as_mut().and_then(|predecessor| predecessor.admin(address));
-        let admin = match config.admin {
-            Some(address) => Some(match config.admin.and_then(taken) {
-                Some(listener) => listener,
-                None => listener::bind_alone(address, "--admin")?,
-            }),
-            None => None,
-        };
-        addresses.admin = admin.as_ref().and_then(|listener| listener.local_addr().ok());
-        if let (Some(_), Some(listener), Some(address)) = (&config.upgrade, &admin, addresses.admin) {
-            keep.admin(address, listener).map_err(system("cannot keep a socket for upgrades"))?;
-        }
-        let upgrade = match (&config.upgrade, predecessor) {
-            // Behind the others: whoever has an address has the path.
-            (Some(upgrade), None) => {
-                let path = upgrade.socket.display();
-                let failed = |error| {
-                    StartError::System(format!("cannot listen at {path} (--upgrade-socket): {error}"))
-                };
-                Some(handover::listen(&upgrade.socket).map_err(failed)?)
-            }
-            _ => None,
-        };
-        Ok(Self { proxy, admin, addresses, upgrade, keep })
-    }
 }
 
 /// The engine that carries parked connections, with what it tells; none where that is userspace's. Where there is one,
@@ -546,65 +483,6 @@ const FLUSH: Duration = Duration::from_millis(400);
 
 /// How long etcd may keep a start from disk waiting.
 const FIRST_WORD: Duration = Duration::from_secs(1);
-
-/// Serves what was kept on disk, as far as there is something; gives where in etcd's history that was.
-fn start_from_disk(controller: &mut Controller, source: &Source, plane: &ControlPlane) -> Option<Position> {
-    let (Source::Etcd(etcd), Some(directory)) = (source, &plane.state_dir) else { return None };
-    let space = KeySpace::new(&etcd.domain_dir, &etcd.service_dir);
-    let kept = state::load(directory, &space)?;
-    let position = kept.position.clone();
-    tracing::warn!(
-        revision = position.revision,
-        age_seconds = unix_seconds().saturating_sub(kept.saved),
-        directory = %directory.display(),
-        "starting from the routes kept on disk, until etcd is heard of"
-    );
-    controller.start_from(kept, &Names::Keys(space));
-    Some(position)
-}
-
-/// Keeps what is known on disk, if that is wanted.
-fn keep(source: &Source, plane: &ControlPlane, known: watch::Receiver<Option<Known>>) -> Option<Keeper> {
-    let (Source::Etcd(etcd), Some(directory)) = (source, &plane.state_dir) else { return None };
-    let space = KeySpace::new(&etcd.domain_dir, &etcd.service_dir);
-    Some(Keeper::start(directory.clone(), space, known))
-}
-
-/// What the source of routes is followed with.
-struct Follow {
-    /// The routes file, as it was read.
-    text: String,
-    plane: ControlPlane,
-    start: Option<Position>,
-    applied: watch::Receiver<i64>,
-    ending: Arc<Notify>,
-}
-
-impl Follow {
-    async fn run(self, source: Source, events: mpsc::Sender<Event>, inbox: Inbox) {
-        let Self { text, plane, start, applied, ending } = self;
-        match source {
-            Source::Etcd(etcd) => {
-                etcd::run(etcd::Course { etcd, plane, start, events, inbox, applied, ending }).await;
-            }
-            Source::File(path) => {
-                tokio::spawn(file::decline(inbox));
-                follow_file(path, text, events).await;
-            }
-            Source::Demo(path) => {
-                tokio::spawn(demo::supervise(path.clone(), inbox));
-                follow_file(path, text, events).await;
-            }
-            Source::Nothing => {}
-        }
-    }
-}
-
-async fn follow_file(path: PathBuf, text: String, events: mpsc::Sender<Event>) {
-    if let Err(error) = file::run(path.clone(), text, events).await {
-        tracing::error!(%error, file = %path.display(), "cannot watch the routes file; it is read at the next start");
-    }
-}
 
 async fn listen_to_kernel(engine: Arc<Engine>, events: Events, changed: watch::Receiver<u64>) {
     if let Err(error) = engine.clone().run(events, changed).await {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::geteuid;
+use socket2::SockRef;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -33,10 +34,24 @@ struct Kept {
 }
 
 /// Descriptors of all listening sockets.
-#[derive(Debug, Default)]
-pub struct Keep(Vec<Kept>);
+#[derive(Debug)]
+pub struct Keep {
+    all: Vec<Kept>,
+    /// Looked up at the start, when nothing keeps this process from it yet.
+    network: (u64, u64),
+    service: String,
+}
 
 impl Keep {
+    /// Nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// Where the system does not say in which network namespace this is.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { all: Vec::new(), network: network()?, service: supervisor::service() })
+    }
+
     /// Keeps those of one place of the proxy's.
     ///
     /// # Errors
@@ -55,7 +70,7 @@ impl Keep {
             }
         }
         let (inherited, fate) = (first.inherited, first.fate.clone());
-        self.0.push(Kept { role: Role::Proxy, address, inherited, sockets, fate });
+        self.all.push(Kept { role: Role::Proxy, address, inherited, sockets, fate });
         Ok(())
     }
 
@@ -66,7 +81,7 @@ impl Keep {
     /// As above.
     pub fn admin(&mut self, address: SocketAddr, listener: &TcpListener) -> io::Result<()> {
         let sockets = vec![listener.try_clone()?.into()];
-        self.0.push(Kept { role: Role::Admin, address, inherited: false, sockets, fate: Arc::default() });
+        self.all.push(Kept { role: Role::Admin, address, inherited: false, sockets, fate: Arc::default() });
         Ok(())
     }
 }
@@ -74,7 +89,7 @@ impl Keep {
 impl Keep {
     /// What was the one is the other now.
     fn turn(&self, before: u8, after: u8) {
-        for kept in &self.0 {
+        for kept in &self.all {
             kept.fate.change(before, after);
         }
     }
@@ -98,12 +113,14 @@ pub struct Heir {
     pub pid: i32,
     /// Its version.
     pub version: String,
+    /// Whether it is of the same service.
+    is_here: bool,
 }
 
 impl Taken {
     /// Says so, with how many connections are open here.
     pub fn tell(&self, open: usize) {
-        let Heir { pid, version } = &self.by;
+        let Heir { pid, version, .. } = &self.by;
         tracing::info!(
             open,
             pid,
@@ -266,16 +283,15 @@ impl Giver {
         let until = Instant::now() + self.limit;
         let asked = timeout(ASK, Message::receive(&mut *stream)).await;
         let by = match asked {
-            Ok(Ok(Message::Ask { protocol: PROTOCOL, version, network: its })) => {
-                let own = network()?;
-                if its != own {
+            Ok(Ok(Message::Ask { protocol: PROTOCOL, version, network, service })) => {
+                if network != self.keep.network {
                     return refused(
                         "it is in another network namespace, where its sockets hear nobody of this one; \
                          see docs/upgrading.md for containers"
                             .to_owned(),
                     );
                 }
-                Heir { pid, version }
+                Heir { pid, version, is_here: service == self.keep.service }
             }
             Ok(Ok(Message::Ask { protocol, version, .. })) => {
                 return refused(format!(
@@ -327,10 +343,13 @@ impl Giver {
     async fn offer(&self, stream: &mut UnixStream) -> io::Result<()> {
         let mut sockets: Vec<Sockets> = Vec::new();
         let mut descriptors: Vec<BorrowedFd<'_>> = Vec::new();
-        for Kept { role, address, inherited, sockets: some, .. } in &self.keep.0 {
-            let (address, count) = (Some(*address), some.len());
+        for Kept { role, address, inherited, sockets: some, .. } in &self.keep.all {
+            // One that could not listen is of no use to anybody.
+            let listen = |socket: &&OwnedFd| SockRef::from(*socket).is_listener().unwrap_or_default();
+            let before = descriptors.len();
+            descriptors.extend(some.iter().filter(listen).map(OwnedFd::as_fd));
+            let (address, count) = (Some(*address), descriptors.len() - before);
             sockets.push(Sockets { role: *role, address, inherited: *inherited, count });
-            descriptors.extend(some.iter().map(OwnedFd::as_fd));
         }
         sockets.push(Sockets { role: Role::Upgrade, address: None, inherited: false, count: 1 });
         descriptors.push(self.own.as_fd());
@@ -347,10 +366,10 @@ impl Giver {
         taken: &[(Role, SocketAddr)],
     ) -> Result<Taken, Failure> {
         let is_taken = |kept: &&Kept| taken.contains(&(kept.role, kept.address));
-        for kept in self.keep.0.iter().filter(is_taken) {
+        for kept in self.keep.all.iter().filter(is_taken) {
             kept.fate.set(GIVEN);
         }
-        if by.pid > 0 {
+        if by.pid > 0 && by.is_here {
             supervisor::tell(by.pid);
         }
         let said = timeout(ASK, Message::Yours { drained: self.drained() }.send(&mut *stream)).await;
@@ -358,7 +377,7 @@ impl Giver {
             self.keep.turn(GIVEN, LENT);
             return Err(error.into());
         }
-        let whole = self.keep.0.iter().all(|kept| is_taken(&kept));
+        let whole = self.keep.all.iter().all(|kept| is_taken(&kept));
         let admin = taken.iter().any(|(role, _)| *role == Role::Admin);
         Ok(Taken { by, whole, admin })
     }

@@ -56,6 +56,9 @@ pub(super) enum Message {
         version: String,
         /// Its network namespace.
         network: (u64, u64),
+        /// The service that it is of: of two services, each has a main process of its own.
+        #[serde(default)]
+        service: String,
     },
     /// The old one sends them.
     Offer {
@@ -139,7 +142,12 @@ mod tests {
         ];
         let drained = vec![Drained { service: "web".into(), index: "1".into() }];
         [
-            Message::Ask { protocol: PROTOCOL, version: "1.2.3".into(), network: (4, 5) },
+            Message::Ask {
+                protocol: PROTOCOL,
+                version: "1.2.3".into(),
+                network: (4, 5),
+                service: "/a".into(),
+            },
             Message::Offer { version: "1.2.3".into(), sockets },
             Message::Refuse { why: "no".into() },
             Message::Ready { taken: vec![(Role::Admin, address)] },
@@ -167,7 +175,7 @@ mod tests {
         assert_eq!(
             texts,
             [
-                r#"{"say":"ask","protocol":1,"version":"1.2.3","network":[4,5]}"#,
+                r#"{"say":"ask","protocol":1,"version":"1.2.3","network":[4,5],"service":"/a"}"#,
                 r#"{"say":"offer","version":"1.2.3","sockets":[{"role":"proxy","address":"[::1]:80","inherited":false,"count":3},{"role":"upgrade","address":null,"inherited":false,"count":1}]}"#,
                 r#"{"say":"refuse","why":"no"}"#,
                 r#"{"say":"ready","taken":[["admin","[::1]:80"]]}"#,

@@ -8,14 +8,15 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Tells it, where somebody listens and both processes are of one service: of two units, each has a main process of its
-/// own. The old one tells, for systemd believes the main process, and by default nobody else (`NotifyAccess=main`).
+/// The service that this process is of, as the kernel groups processes; nothing, where it does not.
+pub(super) fn service() -> String {
+    fs::read_to_string("/proc/self/cgroup").unwrap_or_default()
+}
+
+/// Tells it, where somebody listens. The old one tells, for systemd believes the main process, and by default nobody else
+/// (`NotifyAccess=main`).
 pub(super) fn tell(pid: i32) {
     let Some(address) = env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty()) else { return };
-    let group = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cgroup"));
-    if !matches!((group("self"), group(&pid.to_string())), (Ok(own), Ok(its)) if own == its) {
-        return;
-    }
     if let Err(error) = say(&address, &format!("MAINPID={pid}\n")) {
         tracing::warn!(%error, ?address, pid, "cannot tell NOTIFY_SOCKET which process goes on");
     }
