@@ -128,8 +128,7 @@ async fn serves_in_userspace(builder: impl Fn() -> Builder, reason: &str) {
     let lines = gogeta.lines_with("userspace carries all connections; the kernel cannot");
     assert!(lines.len() == 1 && lines[0].contains("INFO") && lines[0].contains(reason), "{lines:?}");
     assert_eq!(gogeta.lines_with("the program failed").len(), usize::from(reason.contains("trial")));
-    // Nothing was given up for nothing.
-    assert_eq!(of_threads(&gogeta, "NoNewPrivs"), BTreeSet::from(["0".to_owned()]));
+    has_no_privileges(&gogeta);
 
     let listen = ["--listen", "127.0.0.1:0", "--admin", "off", "--splice", "sockmap"];
     builder().args(listen).said().await.badly(1, &["--splice sockmap cannot be: ", reason]);
@@ -309,13 +308,7 @@ async fn no_other_user_of_the_machine_reaches_what_the_engine_has() {
 }
 
 #[tokio::test]
-async fn without_an_engine_nothing_is_given_up() {
-    if !may(&[]) {
-        return;
-    }
-    let own = std::fs::read_to_string("/proc/self/status").expect("it is there");
-    let own = own.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("a line").trim().to_owned();
+async fn without_an_engine_all_is_given_up_as_well() {
     let gogeta = Gogeta::routes("").args(["--splice", "off"]).start().await;
-    assert_eq!(of_threads(&gogeta, "CapEff"), BTreeSet::from([own]));
-    assert_eq!(of_threads(&gogeta, "NoNewPrivs"), BTreeSet::from(["0".to_owned()]));
+    has_no_privileges(&gogeta);
 }

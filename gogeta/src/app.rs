@@ -14,7 +14,7 @@ use crate::control::Controller;
 use crate::handover::{self, HandoverError, Predecessor, Successor, Taken};
 use crate::journal::{Kind, Level, Note};
 use crate::pages::{Pages, PagesError};
-use crate::privilege;
+use crate::privilege::settle::settle;
 use crate::profile::Profiler;
 use crate::proxy::listener::{self, ListenError};
 use crate::proxy::server::Workers;
@@ -123,6 +123,7 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     let upgrade_timeout = config.upgrade.as_ref().map(|upgrade| upgrade.timeout);
     // Before there is a second thread, and behind all that takes privileges.
     let (engine, told) = load_engine(&config)?.unzip();
+    settle(&config, &reread)?;
     let templates = config.template_dir.as_deref().map(file::watch);
     if templates.is_some() {
         // Read once more now that they are watched, so that no change falls in between.
@@ -267,7 +268,6 @@ fn load_engine(config: &Config) -> Result<Option<(Arc<Engine>, Events)>, StartEr
     for kinds in choices {
         match trial::load(pairs, logs, *kinds) {
             Ok(loaded) => {
-                privilege::give_up().map_err(system("cannot give up capabilities"))?;
                 tell(mode, *kinds, pairs, &reason);
                 return Ok(Some(loaded));
             }
@@ -404,6 +404,7 @@ impl Running {
             ("upstream-idle-timeout", old.timeouts.upstream_idle != new.timeouts.upstream_idle),
             ("metrics-per-service", old.telemetry.services != new.telemetry.services),
             ("otlp-endpoint", old.telemetry.traces != new.telemetry.traces),
+            ("user", old.user != new.user),
             ("splice", old.splice.mode != new.splice.mode),
             ("splice-max-pairs", old.splice.max_pairs != new.splice.max_pairs),
             ("upstream-idle-max", old.upstream_idle_max != new.upstream_idle_max),

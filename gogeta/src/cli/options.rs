@@ -397,6 +397,11 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_ratio: Option<f64>,
 
+    /// Started as root, become this user (NAME or UID, and :GROUP or :GID) before anything is served
+    #[arg(long, value_name = "USER", env = "GOGETA_USER", help_heading = "Security")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+
     /// What to log: error, warn, info, debug, trace, or tracing's filter syntax [default: info]
     #[arg(long, value_name = "FILTER", env = "GOGETA_LOG", help_heading = "Logs")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -82,6 +82,8 @@ pub struct Config {
     pub upstream_idle_max: usize,
     /// Whether and how far the kernel carries parked connections.
     pub splice: Splice,
+    /// Whose process it becomes, if not that of whoever starts it.
+    pub user: Option<String>,
     /// The logs.
     pub log: Log,
     /// What others are told of requests.

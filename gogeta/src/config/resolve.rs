@@ -49,6 +49,7 @@ impl TryFrom<Options> for Config {
             control_plane: control_plane(&options)?,
             resolver: options.resolver_type.unwrap_or(ResolverType::IoEtcd),
             last_access_interval: seconds(options.last_access_interval, 10),
+            user: options.user,
             template_dir: options.template_dir,
             legacy_codes: options.legacy_codes.unwrap_or(false),
             default_robots: options.default_robots.unwrap_or(DefaultRobots::Off),

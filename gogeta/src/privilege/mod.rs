@@ -1,5 +1,9 @@
 //! What the system lets this process do beyond what it lets anybody do: given up, once that was of use.
 
+pub mod owner;
+pub mod settle;
+pub mod user;
+
 use std::io;
 
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
@@ -13,6 +17,18 @@ use rustix::thread::{self, CapabilitySet, CapabilitySets};
 pub fn give_up() -> io::Result<()> {
     thread::set_no_new_privs(true)?;
     thread::clear_ambient_capability_set()?;
+    forget_bounds();
+    let none = CapabilitySet::empty();
+    let nothing = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    thread::set_capabilities(None, nothing)?;
+    if thread::capabilities(None)? != nothing {
+        return Err(io::Error::other("the kernel keeps capabilities that were given up"));
+    }
+    Ok(())
+}
+
+/// No capability can be had by executing something, from now on. Does nothing where `CAP_SETPCAP` is not ours.
+pub fn forget_bounds() {
     for number in 0..u64::BITS {
         // It ends behind the last capability that this kernel knows; at once where CAP_SETPCAP is not ours, and there
         // no_new_privs does by itself.
@@ -21,13 +37,6 @@ pub fn give_up() -> io::Result<()> {
             break;
         }
     }
-    let none = CapabilitySet::empty();
-    let nothing = CapabilitySets { effective: none, permitted: none, inheritable: none };
-    thread::set_capabilities(None, nothing)?;
-    if thread::capabilities(None)? != nothing {
-        return Err(io::Error::other("the kernel keeps capabilities that were given up"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
