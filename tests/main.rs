@@ -48,6 +48,7 @@ mod parked_tunnels;
 mod privilege;
 mod resolvers;
 mod retry;
+mod sandbox;
 mod signals;
 mod slow;
 mod stages;

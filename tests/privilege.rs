@@ -100,27 +100,6 @@ impl Drop for UnprivilegedBpf {
     }
 }
 
-/// The values that a field of `/proc/PID/task/TID/status` has in all threads.
-fn of_threads(gogeta: &Gogeta, field: &str) -> BTreeSet<String> {
-    let threads = std::fs::read_dir(format!("/proc/{}/task", gogeta.pid())).expect("it runs");
-    let mut values = BTreeSet::new();
-    for thread in threads.flatten() {
-        // Some end meanwhile.
-        let Ok(status) = std::fs::read_to_string(thread.path().join("status")) else { continue };
-        let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        values.insert(value.expect("it has that field").trim().to_owned());
-    }
-    values
-}
-
-#[track_caller]
-fn has_no_privileges(gogeta: &Gogeta) {
-    for field in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
-        assert_eq!(of_threads(gogeta, field), BTreeSet::from(["0000000000000000".to_owned()]), "{field}");
-    }
-    assert_eq!(of_threads(gogeta, "NoNewPrivs"), BTreeSet::from(["1".to_owned()]));
-}
-
 /// Serves a request, and says on one line why the kernel serves none.
 async fn serves_in_userspace(builder: impl Fn() -> Builder, reason: &str) {
     let gogeta = builder().start().await;
@@ -128,7 +107,7 @@ async fn serves_in_userspace(builder: impl Fn() -> Builder, reason: &str) {
     let lines = gogeta.lines_with("userspace carries all connections; the kernel cannot");
     assert!(lines.len() == 1 && lines[0].contains("INFO") && lines[0].contains(reason), "{lines:?}");
     assert_eq!(gogeta.lines_with("the program failed").len(), usize::from(reason.contains("trial")));
-    has_no_privileges(&gogeta);
+    gogeta.has_nothing_left();
 
     let listen = ["--listen", "127.0.0.1:0", "--admin", "off", "--splice", "sockmap"];
     builder().args(listen).said().await.badly(1, &["--splice sockmap cannot be: ", reason]);
@@ -183,8 +162,8 @@ async fn two_capabilities_are_enough() {
     for log in ["info", "debug"] {
         let builder = Gogeta::routes(&service("a.test", &[web.port])).by(NOBODY_WHO_MAY);
         let gogeta = builder.args(["--splice", "sockmap", "--log", log]).start().await;
-        assert_eq!(of_threads(&gogeta, "Uid"), BTreeSet::from(["65534\t65534\t65534\t65534".to_owned()]));
-        has_no_privileges(&gogeta);
+        assert_eq!(gogeta.of_threads("Uid"), BTreeSet::from(["65534\t65534\t65534\t65534".to_owned()]));
+        gogeta.has_nothing_left();
         let mut client = Client::connect(gogeta.proxy).await;
         client.get("a.test", "/").await;
         parked(&gogeta, 1.0).await;
@@ -209,7 +188,7 @@ async fn two_capabilities_are_enough_for_the_wire_engine() {
         let builder = Gogeta::routes(&routes).by(NOBODY_WHO_MAY).on(&host);
         let builder = builder.args(["--listen", &listen, "--admin", &admin]);
         let gogeta = builder.args(["--splice", "wire", "--log", log]).start().await;
-        has_no_privileges(&gogeta);
+        gogeta.has_nothing_left();
         let mut client = Client::connect(gogeta.proxy).await;
         for _ in 0..3 {
             assert_eq!(client.get("a.test", "/").await.text(), "web");
@@ -233,8 +212,8 @@ async fn no_thread_has_a_capability_while_pairs_are_parked_and_all_goes_on() {
     let builder = builder.arg("--template-dir").arg(page.parent().expect("a folder"));
     let builder = builder.arg("--access-log").arg(&log).arg("--cpu-profile").arg(&profile);
     let mut gogeta = builder.args(["--splice", "sockmap", "--log", "gogeta=debug"]).start().await;
-    has_no_privileges(&gogeta);
-    assert_eq!(of_threads(&gogeta, "CapBnd"), BTreeSet::from(["0000000000000000".to_owned()]));
+    gogeta.has_nothing_left();
+    assert_eq!(gogeta.of_threads("CapBnd"), BTreeSet::from(["0000000000000000".to_owned()]));
     assert_eq!(metric(&gogeta, "gogeta_splice_parked_total").await, 0.0, "the trial does not count");
 
     let mut clients = Vec::new();
@@ -261,7 +240,7 @@ async fn no_thread_has_a_capability_while_pairs_are_parked_and_all_goes_on() {
     .await;
     gogeta.signal(Signal::USR2);
     gogeta.log_has("the CPU profile is written").await;
-    has_no_privileges(&gogeta);
+    gogeta.has_nothing_left();
 
     gogeta.signal(Signal::TERM);
     assert!(gogeta.wait().await.success());
@@ -310,5 +289,5 @@ async fn no_other_user_of_the_machine_reaches_what_the_engine_has() {
 #[tokio::test]
 async fn without_an_engine_all_is_given_up_as_well() {
     let gogeta = Gogeta::routes("").args(["--splice", "off"]).start().await;
-    has_no_privileges(&gogeta);
+    gogeta.has_nothing_left();
 }

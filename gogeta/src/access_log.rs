@@ -19,6 +19,7 @@ use time::macros::format_description;
 
 use crate::cli::AccessLogFormat;
 use crate::config::AccessLog as Config;
+use crate::sandbox;
 
 /// A worker's lines are handed over when they are so many bytes, or at the next tick.
 const CHUNK: usize = 16 << 10;
@@ -103,7 +104,8 @@ fn output(file: Option<&Path>) -> io::Result<Box<dyn Write + Send>> {
     };
     let open = File::options().create(true).append(true).open(path);
     let file = open.map_err(|error| {
-        io::Error::new(error.kind(), format!("{} (--access-log): {error}", path.display()))
+        let why = sandbox::explained(&error);
+        io::Error::new(error.kind(), format!("{} (--access-log): {why}", path.display()))
     })?;
     Ok(Box::new(file))
 }

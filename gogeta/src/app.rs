@@ -34,7 +34,7 @@ use crate::systemd::Systemd;
 use crate::task_dump::Dumps;
 use crate::telemetry::{self, LogControl};
 use crate::trace::{self, Exporter};
-use crate::{admin, resources};
+use crate::{admin, resources, sandbox};
 
 /// Events of the store that may wait to be applied.
 const EVENTS: usize = 256;
@@ -123,14 +123,14 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     let upgrade_timeout = config.upgrade.as_ref().map(|upgrade| upgrade.timeout);
     // Before there is a second thread, and behind all that takes privileges.
     let (engine, told) = load_engine(&config)?.unzip();
-    settle(&config, &reread)?;
+    let holds = settle(&config, engine.as_ref().map(|engine| engine.kinds), &reread)?;
     let templates = config.template_dir.as_deref().map(file::watch);
     if templates.is_some() {
         // Read once more now that they are watched, so that no change falls in between.
         pages = load_pages(&config)?;
     }
     let traces = config.telemetry.traces.clone();
-    let Share { shared, inbox, writer, outbox } = share(config, pages, engine)?;
+    let Share { shared, inbox, writer, outbox } = share(config, pages, engine, holds)?;
     let mut controller = Controller::new(resolver, shared.clone());
     let mut routes_text = String::new();
     match first {
@@ -182,6 +182,7 @@ pub fn run(config: Config, reread: Reread, ready: impl FnOnce(&Addresses)) -> Re
     if let (Some(splice), Some(events)) = (&shared.splice, told) {
         runtime.spawn(listen_to_kernel(splice.engine.clone(), events, shared.changed.subscribe()));
     }
+    runtime.spawn(sandbox::watch(shared.holds.clone()));
     let workers = Workers::start(&shared, bound.proxy).map_err(system("cannot start a thread"))?;
     if let Some(predecessor) = predecessor {
         bound.upgrade = Some(runtime.block_on(handover::succeed(predecessor, &shared, &orders))?);
@@ -363,7 +364,7 @@ impl Running {
         if let Some(access_log) = &self.shared.access_log {
             access_log.reopen();
         }
-        match (self.reread)() {
+        match (self.reread)().and_then(|config| self.shared.holds.admit(config)) {
             Ok(mut config) => {
                 self.tell_what_waits(&config);
                 // Whoever asks what is traced is told what is.
@@ -404,6 +405,7 @@ impl Running {
             ("upstream-idle-timeout", old.timeouts.upstream_idle != new.timeouts.upstream_idle),
             ("metrics-per-service", old.telemetry.services != new.telemetry.services),
             ("otlp-endpoint", old.telemetry.traces != new.telemetry.traces),
+            ("sandbox", old.sandbox != new.sandbox),
             ("user", old.user != new.user),
             ("splice", old.splice.mode != new.splice.mode),
             ("splice-max-pairs", old.splice.max_pairs != new.splice.max_pairs),

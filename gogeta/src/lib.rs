@@ -37,6 +37,7 @@ pub mod profile;
 pub mod proxy;
 pub mod resources;
 pub mod routes;
+pub mod sandbox;
 mod share;
 pub mod signals;
 mod source;

@@ -40,7 +40,11 @@ fn serve(cli: Cli) -> Result<(), StartError> {
 /// Flags, environment and file, as one.
 fn resolve(cli: &Cli) -> Result<Config, ConfigError> {
     match &cli.config {
-        Some(path) => Config::try_from(cli.options.or(&read_file(path)?)?),
+        Some(path) => {
+            let mut config = Config::try_from(cli.options.or(&read_file(path)?)?)?;
+            config.files.push(path.clone());
+            Ok(config)
+        }
         None => Config::try_from(cli.options.clone()),
     }
 }

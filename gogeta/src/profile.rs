@@ -69,6 +69,10 @@ impl Profiler {
         if state.running.is_some() {
             return Err(ProfileError::Running);
         }
+        if let Some(folder) = self.file.parent() {
+            // It keeps what does not fit its memory in a file beside: elsewhere it may not, within the sandbox.
+            let _ = tempfile::env::override_temp_dir(folder);
+        }
         let builder = pprof::ProfilerGuardBuilder::default()
             .frequency(FREQUENCY)
             .blocklist(&["libc", "libgcc", "pthread", "vdso"]);

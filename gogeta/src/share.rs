@@ -18,6 +18,7 @@ use crate::proxy::tenancy::Splice;
 use crate::proxy::transport;
 use crate::proxy::worker::Shared;
 use crate::routes::table::RouteTable;
+use crate::sandbox::Holds;
 use crate::splice::Engine;
 use crate::trace::{Outbox, Tracer};
 
@@ -38,7 +39,12 @@ pub(crate) struct Share {
 /// # Errors
 ///
 /// The access log cannot be opened, or TLS not be set up.
-pub(crate) fn share(config: Config, pages: Pages, engine: Option<Arc<Engine>>) -> Result<Share, StartError> {
+pub(crate) fn share(
+    config: Config,
+    pages: Pages,
+    engine: Option<Arc<Engine>>,
+    holds: Holds,
+) -> Result<Share, StartError> {
     let metrics = Arc::new(Metrics::new(config.threads, config.telemetry.services));
     let (feedback, inbox) = feedback::channel(config.last_access_interval, metrics.clone());
     let (access_log, writer) = match &config.log.access {
@@ -67,6 +73,7 @@ pub(crate) fn share(config: Config, pages: Pages, engine: Option<Arc<Engine>>) -
             .map_err(|error| StartError::System(format!("cannot set TLS up: {error}")))?,
         guests: Guests::new(config.threads, config.max_connections, config.max_connections_per_client),
         held: AtomicUsize::new(0),
+        holds,
         config: ArcSwap::from_pointee(config),
     };
     Ok(Share { shared: Arc::new(shared), inbox, writer, outbox })

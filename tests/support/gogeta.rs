@@ -1,5 +1,6 @@
 //! The real binary: started, asked, signalled, and gone with its owner.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -35,7 +36,7 @@ pub(crate) struct Builder {
     variables: Vec<(OsString, OsString)>,
     here: PathBuf,
     inherited: Option<(OwnedFd, &'static str)>,
-    by: &'static [&'static str],
+    by: Vec<OsString>,
     place: Place,
     directory: TempDir,
 }
@@ -96,7 +97,7 @@ impl Gogeta {
         let directory = tempfile::tempdir().expect("a directory");
         let here = directory.path().to_owned();
         let (arguments, variables, place) = Default::default();
-        Builder { arguments, variables, here, inherited: None, by: &[], place, directory }
+        Builder { arguments, variables, here, inherited: None, by: Vec::new(), place, directory }
     }
 
     /// Writes new routes in the place of the old ones, in one step.
@@ -181,6 +182,35 @@ impl Gogeta {
     pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
+
+    /// The values that a field of `/proc/PID/task/TID/status` has in all threads.
+    pub(crate) fn of_threads(&self, field: &str) -> BTreeSet<String> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).expect("it runs");
+        let mut values = BTreeSet::new();
+        for thread in threads.flatten() {
+            // Some end meanwhile.
+            let Ok(status) = std::fs::read_to_string(thread.path().join("status")) else { continue };
+            let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+            values.insert(value.expect("it has that field").trim().to_owned());
+        }
+        values
+    }
+
+    /// No thread has a capability, or can get one, or makes a system call that it does not need.
+    #[track_caller]
+    pub(crate) fn has_nothing_left(&self) {
+        let none = "0000000000000000";
+        for (field, value) in [
+            ("CapEff", none),
+            ("CapPrm", none),
+            ("CapInh", none),
+            ("CapAmb", none),
+            ("NoNewPrivs", "1"),
+            ("Seccomp", "2"),
+        ] {
+            assert_eq!(self.of_threads(field), BTreeSet::from([value.to_owned()]), "{field}");
+        }
+    }
 }
 
 impl Drop for Gogeta {
@@ -224,15 +254,20 @@ impl Builder {
 
     /// Starts it by way of this command, which must become it. Its user may be another one then: everybody may read
     /// its directory, and the binary lies there.
-    pub(crate) fn by(mut self, command: &'static [&'static str]) -> Self {
+    pub(crate) fn by(mut self, command: &[impl AsRef<OsStr>]) -> Self {
         let everybody = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(self.directory.path(), everybody).expect("everybody may go there");
         // By another process: where this one writes a file, what it starts meanwhile holds that open, and it cannot
         // be executed (ETXTBSY).
         let copied = std::process::Command::new("cp").arg(BINARY).arg(self.directory.path()).status();
         assert!(copied.is_ok_and(|status| status.success()), "the binary is copied");
-        self.by = command;
+        self.by = command.iter().map(|word| word.as_ref().to_owned()).collect();
         self
+    }
+
+    /// Where [`Builder::by`] copies the binary to.
+    pub(crate) fn copy(&self) -> PathBuf {
+        self.directory.path().join("gogeta")
     }
 
     /// Starts it in there.
@@ -330,7 +365,7 @@ impl Builder {
     }
 
     fn command(&self) -> Command {
-        let mut command = match (&self.inherited, self.by) {
+        let mut command = match (&self.inherited, &*self.by) {
             (None, []) => self.place.command(BINARY),
             (None, [program, arguments @ ..]) => {
                 let mut other = self.place.command(program);

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use super::api::status::{About, Build, Readiness, Status, Store, StoreKind, Wrong};
+use super::api::status::{About, Build, Readiness, Sandbox, Status, Store, StoreKind, Wrong};
 use super::census::{Census, WORST};
 use super::{Desk, blocking, ready};
 use crate::clock::since_1970;
 use crate::config::{Config, Source};
 use crate::proxy::worker::Shared;
 use crate::routes::table::RouteTable;
+use crate::sandbox::Holds;
 use crate::splice::Kind;
 
 /// For so long a status is as good as a new one.
@@ -108,9 +109,15 @@ impl Overview {
             traffic,
             engines: desk.sampler.engines(loaded),
             limits: limits(&config),
+            sandbox: sandbox(&desk.shared.holds),
             worst,
         }
     }
+}
+
+fn sandbox(holds: &Holds) -> Sandbox {
+    let (seccomp, landlock) = (holds.seccomp, holds.landlock);
+    Sandbox { seccomp, landlock, uid: holds.user, gid: holds.group, detail: holds.to_string() }
 }
 
 fn build() -> Build {

@@ -13,6 +13,7 @@ use crate::profile::Profiler;
 use crate::routes::key::{DomainField, InstanceField, Key};
 use crate::routes::registry::{Change, Registry};
 use crate::routes::table::RouteTable;
+use crate::sandbox::Holds;
 use crate::share::{Share, share};
 use crate::task_dump::Dumps;
 use crate::telemetry::LogControl;
@@ -21,7 +22,8 @@ use crate::telemetry::LogControl;
 pub(super) fn desk(table: RouteTable) -> Admin {
     let config = Config::try_from(Options::default()).expect("the defaults are right");
     let pages = Pages::embedded().expect("they are right");
-    let Share { shared, .. } = share(config, pages, None).expect("nothing is asked of the system");
+    let Share { shared, .. } =
+        share(config, pages, None, Holds::default()).expect("nothing is asked of the system");
     shared.publish(table);
     Arc::new(Desk::new(Parts {
         shared,

@@ -14,7 +14,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 pub use commands::*;
 pub use legacy::modernise;
-pub use options::{AccessLogFormat, DefaultRobots, LogFormat, Options, OtlpProtocol, ResolverType};
+pub use options::{
+    AccessLogFormat, DefaultRobots, LogFormat, Options, OtlpProtocol, ResolverType, SandboxMode,
+};
 pub use running::{AdminFlags, ExplainOptions, StatusOptions, TopOptions};
 
 /// A dynamic HTTP reverse proxy: its routes live in etcd (or a file) and change while it runs.

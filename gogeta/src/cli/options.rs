@@ -59,6 +59,18 @@ pub enum OtlpProtocol {
     Http,
 }
 
+/// Whether gogeta confines itself once it is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SandboxMode {
+    /// As far as the kernel can.
+    Auto,
+    /// Or it does not start.
+    On,
+    /// Not at all.
+    Off,
+}
+
 /// What `--default-robots` can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -397,6 +409,11 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_ratio: Option<f64>,
 
+    /// Confine gogeta, once it is up, to the system calls and files that it needs; "on" does not start where the kernel
+    /// cannot [default: auto]
+    #[arg(long, value_name = "MODE", env = "GOGETA_SANDBOX", help_heading = "Security")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxMode>,
     /// Started as root, become this user (NAME or UID, and :GROUP or :GID) before anything is served
     #[arg(long, value_name = "USER", env = "GOGETA_USER", help_heading = "Security")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -78,6 +78,9 @@ fn shown(status: &Status, coloured: bool) -> String {
     );
     let engines: Vec<String> = status.engines.iter().map(engine).collect();
     line("bytes", format!("{}/s: {}", bytes(traffic.bytes_per_second), engines.join(", ")), Tone::Plain);
+    if !status.sandbox.detail.is_empty() {
+        line("sandbox", clean(&status.sandbox.detail).into_owned(), Tone::Plain);
+    }
     let mut text = lines.join("\n") + "\n\n";
     if status.worst.is_empty() {
         text += &paint("nothing is wrong\n", Tone::Good, coloured);
@@ -161,7 +164,8 @@ mod tests {
              requests     12.3k/s, 0.4 % of them errors (49.4/s), 0.2/s retried\n\
              latency      p50 0.85 ms, p90 2.4 ms, p99 18.2 ms\n\
              connections  1,204 of 10,000 from clients, 310 idle to instances\n\
-             bytes        48.2 MB/s: userspace 12 %, no sockmap, wire 88 % (1,024 parked)\n\n\
+             bytes        48.2 MB/s: userspace 12 %, no sockmap, wire 88 % (1,024 parked)\n\
+             sandbox      system calls (seccomp), files (Landlock 6), uid 998\n\n\
              service shop: instance 2 cannot be connected to\n\
              key /domains/a.test/type: the type must be service or uri, not \"servcie\"\n"
         );

@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq as _;
 use super::ConfigError;
 use crate::cli::Options;
 use crate::routes::host;
+use crate::sandbox;
 
 /// Characters that a token must have at least: fewer could be guessed.
 const LEAST: usize = 16;
@@ -87,8 +88,10 @@ impl Access {
 
 fn read(file: &Path) -> Result<Token, ConfigError> {
     let name = file.display();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| ConfigError(format!("cannot read {name} (--admin-token-file): {error}")))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let why = sandbox::explained(&error);
+        ConfigError(format!("cannot read {name} (--admin-token-file): {why}"))
+    })?;
     Token::new(&text, &format!("the token in {name} (--admin-token-file)"))
 }
 

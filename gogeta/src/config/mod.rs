@@ -17,10 +17,11 @@ use std::time::Duration;
 use http::HeaderName;
 use ipnet::IpNet;
 
-use crate::cli::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType};
+use crate::cli::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType, SandboxMode};
 use crate::proxy::connect::Allowed;
 use crate::proxy::gate::{Limits, ResponseLimits};
 use crate::proxy::headers::Rules;
+use crate::sandbox;
 
 pub use access::{Access, Token};
 pub use listen::Listen;
@@ -82,8 +83,12 @@ pub struct Config {
     pub upstream_idle_max: usize,
     /// Whether and how far the kernel carries parked connections.
     pub splice: Splice,
+    /// Whether gogeta confines itself.
+    pub sandbox: SandboxMode,
     /// Whose process it becomes, if not that of whoever starts it.
     pub user: Option<String>,
+    /// Files that this was read from, and will be read from again.
+    pub files: Vec<PathBuf>,
     /// The logs.
     pub log: Log,
     /// What others are told of requests.
@@ -236,8 +241,10 @@ pub struct ConfigError(pub String);
 /// The file's name, with the line where the text is at fault.
 pub fn read_file(path: &Path) -> Result<Options, ConfigError> {
     let name = path.display();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ConfigError(format!("cannot read the config file {name} (--config): {error}")))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let why = sandbox::explained(&error);
+        ConfigError(format!("cannot read the config file {name} (--config): {why}"))
+    })?;
     toml::from_str(&text).map_err(|error| ConfigError(format!("the config file {name} is wrong: {error}")))
 }
 

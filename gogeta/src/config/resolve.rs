@@ -9,7 +9,7 @@ use super::{
     Access, AccessLog, Config, ConfigError, ControlPlane, Etcd, Listen, Log, Seconds, Source, Splice,
     Telemetry, Timeouts, Upgrade,
 };
-use crate::cli::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType};
+use crate::cli::{AccessLogFormat, DefaultRobots, LogFormat, Options, ResolverType, SandboxMode};
 use crate::proxy::connect::Allowed;
 use crate::proxy::gate::{Limits, ResponseLimits};
 use crate::proxy::headers::{Rules, via};
@@ -49,7 +49,9 @@ impl TryFrom<Options> for Config {
             control_plane: control_plane(&options)?,
             resolver: options.resolver_type.unwrap_or(ResolverType::IoEtcd),
             last_access_interval: seconds(options.last_access_interval, 10),
+            sandbox: options.sandbox.unwrap_or(SandboxMode::Auto),
             user: options.user,
+            files: options.admin_token_file.into_iter().collect(),
             template_dir: options.template_dir,
             legacy_codes: options.legacy_codes.unwrap_or(false),
             default_robots: options.default_robots.unwrap_or(DefaultRobots::Off),

@@ -137,6 +137,7 @@ impl Config {
             "splice-max-age": seconds(splice.max_age),
             "splice-max-loss": splice.max_loss,
             "splice-max-pairs": splice.max_pairs,
+            "sandbox": name(self.sandbox),
             "user": self.user,
             "log": log.filter,
             "log-format": name(log.format),

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::app::{self, Addresses, StartError};
-use crate::cli::{DemoOptions, Options};
+use crate::cli::{DemoOptions, Options, SandboxMode};
 use crate::config::{Config, ConfigError, Seconds, Source};
 use crate::routes::splice::SpliceMode;
 
@@ -42,6 +42,7 @@ fn config(options: &DemoOptions, routes: &Path) -> Result<Config, ConfigError> {
         log: Some("warn".to_owned()),
         // Its backends are threads of this process already, so it could not give its privileges up.
         splice: Some(SpliceMode::Off),
+        sandbox: Some(SandboxMode::Off),
         ..Options::default()
     })?;
     config.source = Source::Demo(routes.to_owned());

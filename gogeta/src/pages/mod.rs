@@ -15,6 +15,8 @@ use http::StatusCode;
 use serde::Serialize;
 use tera::{Context, Tera};
 
+use crate::sandbox;
+
 use self::negotiate::Format;
 
 /// The pages that there are.
@@ -102,7 +104,7 @@ pub struct Facts<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum PagesError {
     /// A directory that cannot be read.
-    #[error("cannot read {path} (--template-dir): {error}")]
+    #[error("cannot read {path} (--template-dir): {}", sandbox::explained(.error))]
     Unreadable {
         /// The file or directory.
         path: PathBuf,

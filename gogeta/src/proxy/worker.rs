@@ -23,6 +23,7 @@ use crate::journal::Journal;
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::pages::Pages;
 use crate::routes::table::RouteTable;
+use crate::sandbox::Holds;
 use crate::trace::Tracer;
 
 /// What all workers, the admin listener and the controller share.
@@ -58,6 +59,8 @@ pub struct Shared {
     pub guests: Arc<Guests>,
     /// Requests held for starting instances.
     pub held: AtomicUsize,
+    /// What gogeta is confined to.
+    pub holds: Holds,
 }
 
 impl Shared {

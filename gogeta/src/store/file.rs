@@ -25,6 +25,7 @@ use crate::feedback::Inbox;
 use crate::routes::host;
 use crate::routes::key::{DomainField, InstanceField, Key};
 use crate::routes::registry::Change;
+use crate::sandbox;
 
 /// An editor writes in several steps; the file is read when it has been quiet for so long.
 const QUIET: Duration = Duration::from_millis(20);
@@ -35,7 +36,7 @@ const LONGEST: Duration = Duration::from_millis(250);
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read.
-    #[error("cannot read the routes file {file} (--routes): {error}")]
+    #[error("cannot read the routes file {file} (--routes): {}", sandbox::explained(.error))]
     Unreadable {
         /// The file.
         file: PathBuf,

@@ -40,6 +40,8 @@ pub struct Status {
     pub engines: Vec<Engine>,
     /// How much there may be, by the flag's name in snake_case; 0 where there is no limit.
     pub limits: BTreeMap<String, u64>,
+    /// What this process may do, and what not.
+    pub sandbox: Sandbox,
     /// What is wrong now, the worst first: ten at most.
     pub worst: Vec<Wrong>,
 }
@@ -184,6 +186,21 @@ pub struct Engine {
     pub requests_total: u64,
     /// Bytes since the start.
     pub bytes_total: u64,
+}
+
+/// What somebody who had taken this process over could do. It has no capability, and gets none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Sandbox {
+    /// Whether it makes only the system calls that it needs (seccomp).
+    pub seccomp: bool,
+    /// The version of the kernel's rules for files (Landlock), where they hold.
+    pub landlock: Option<u32>,
+    /// The user's number.
+    pub uid: u32,
+    /// And the group's.
+    pub gid: u32,
+    /// All of that in one line.
+    pub detail: String,
 }
 
 /// What something that is wrong is about.

@@ -20,7 +20,14 @@ pub(crate) struct Status {
     pub(crate) traffic: Traffic,
     pub(crate) engines: Vec<Engine>,
     pub(crate) limits: Limits,
+    pub(crate) sandbox: Sandbox,
     pub(crate) worst: Vec<Worst>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Sandbox {
+    pub(crate) detail: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

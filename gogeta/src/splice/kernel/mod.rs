@@ -1,6 +1,6 @@
 //! The door to the kernel: eBPF programs and maps, shared memory, and what only system calls tell of a socket.
 //!
-//! The only importer of aya, and with `inherited.rs` the only place of unsafe code.
+//! The only importer of aya. Unsafe code is here, in `inherited.rs`, and one call of it in `sandbox/install.rs`.
 
 mod arrivals;
 mod attachments;
