@@ -6,6 +6,7 @@ mod access_log;
 mod admin;
 mod admin_api;
 mod bodies;
+mod capabilities;
 mod cases;
 mod command_line;
 mod commands;

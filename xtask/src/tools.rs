@@ -35,6 +35,7 @@ pub(crate) const ALL: &[Tool] = &[
     tool("valgrind", "valgrind", "instructions per request"),
     tool("promtool", "prometheus", "metrics and alerts as Prometheus reads them"),
     tool("systemd-analyze", "systemd", "deploy/systemd as systemd sees it"),
+    tool("setcap", "libcap2-bin", "capabilities that a file has"),
     tool("setpriv", "util-linux", "users with and without capabilities"),
     Tool {
         name: "h11",
