@@ -106,11 +106,11 @@ fn prisoner(folder: &Path) {
     let flags = nix::mount::MsFlags::MS_BIND;
     refused("a mount", nix(nix::mount::mount(Some(folder), outside.path(), none, flags, none)));
     refused("a namespace", nix(nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER)));
-    for family in
-        [AddressFamily::PACKET, AddressFamily::UNIX, AddressFamily::VSOCK, AddressFamily::from_raw(38)]
-    {
+    for family in [AddressFamily::PACKET, AddressFamily::VSOCK, AddressFamily::from_raw(38)] {
         refused("a socket of another family", rustix::net::socket(family, SocketType::STREAM, None));
     }
+    let local = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None);
+    assert_eq!(local.expect_err("it has a path"), rustix::io::Errno::NOSYS);
     let why = Engine::load(1, false, Kinds { sockmap: true, wire: false }).expect_err("no map can be made");
     assert!(why.to_string().contains("not permitted"), "{why}");
 

@@ -257,9 +257,8 @@ fn bound(needs: Needs) -> Vec<(Call, Vec<Vec<Is>>)> {
             calls![SYS_socket][0],
             [vec![equal(0, libc::AF_NETLINK as u64), equal(2, libc::NETLINK_ROUTE as u64)]]
                 .into_iter()
-                .chain(any(0, &[libc::AF_INET as u64, libc::AF_INET6 as u64]))
-                // With one of these root could ask the service manager for anything.
-                .chain(any(0, if needs.local { &[libc::AF_UNIX as u64] } else { &[] }))
+                // The last one, only where the first filter lets it.
+                .chain(any(0, &[libc::AF_INET as u64, libc::AF_INET6 as u64, libc::AF_UNIX as u64]))
                 .collect(),
         ),
         // Two ends that are nobody else's; of datagrams one could be sent elsewhere.
@@ -334,7 +333,14 @@ fn bound(needs: Needs) -> Vec<(Call, Vec<Vec<Is>>)> {
 ///
 /// In words; on a processor for which there are no filters, for one.
 pub(super) fn filters(needs: Needs) -> Result<[BpfProgram; 2], String> {
-    let unknown = UNKNOWN.iter().map(|(_, call)| (*call, Vec::new())).collect();
+    let mut unknown: BTreeMap<i64, Vec<SeccompRule>> =
+        UNKNOWN.iter().map(|(_, call)| (*call, Vec::new())).collect();
+    if !needs.local {
+        // With one of these root could ask the service manager for anything. Whoever looks a name up tries one each
+        // time, for a cache that hardly anybody has (nscd): that is no news, either.
+        let local = (0, SeccompCmpOp::Eq, libc::AF_UNIX as u64);
+        unknown.insert(libc::SYS_socket, vec![rule(vec![local])?]);
+    }
     let unknown = compile(unknown, SeccompAction::Allow, SeccompAction::Errno(libc::ENOSYS as u32))?;
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         UNKNOWN.iter().map(|(_, call)| (*call, Vec::new())).collect();
