@@ -29,6 +29,7 @@ mod file_routes;
 mod forwarding;
 mod guard;
 mod handover;
+mod guide;
 mod hops;
 mod hostile;
 mod hostile_bodies;

@@ -439,8 +439,13 @@ fn end_of(prefix: &str) -> Vec<u8> {
 
 /// A program of the etcd that is tested with.
 fn program(name: &str) -> PathBuf {
+    folder().map_or_else(|| name.into(), |folder| folder.join(name))
+}
+
+/// Where the etcd is that is tested with; none where it is on the `PATH`.
+pub(crate) fn folder() -> Option<PathBuf> {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    std::env::var_os(FOLDER).map_or_else(|| name.into(), |folder| root.join(folder).join(name))
+    std::env::var_os(FOLDER).map(|folder| root.join(folder))
 }
 
 /// Runs etcdctl, and wants it to succeed; gives what it says.
