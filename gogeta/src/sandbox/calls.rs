@@ -63,6 +63,7 @@ const FREE: &[Class] = &[
         name: "waiting",
         calls: calls![
             SYS_epoll_pwait,
+            SYS_epoll_pwait2,
             SYS_epoll_ctl,
             SYS_epoll_create1,
             SYS_eventfd2,
@@ -191,8 +192,7 @@ const OLD: &[Class] = &[];
 
 /// Calls that libraries try first, and do without where the kernel does not know them: that is what they are told. With
 /// `clone3` the flags are in memory, where no filter sees them.
-const UNKNOWN: &[Call] =
-    calls![SYS_clone3, SYS_openat2, SYS_close_range, SYS_epoll_pwait2, SYS_pidfd_open, SYS_futex_waitv];
+const UNKNOWN: &[Call] = calls![SYS_clone3, SYS_openat2, SYS_close_range, SYS_pidfd_open, SYS_futex_waitv];
 
 /// `bpf(2)`: look-up, update and deletion in maps, of one key or many, detaching from a map, and what a descriptor is
 /// (`linux/bpf.h`).
