@@ -1,6 +1,6 @@
 //! A new gogeta takes the listening sockets of the running one over, and that one finishes what it has in hand.
 //!
-//! The running one listens at `--upgrade-socket`. Whoever starts there asks it first, and they say ([`message`]):
+//! The running one listens at `--upgrade-socket`. Whoever starts there asks it first, and they say (`message`):
 //!
 //! ```text
 //! new  ─ ask ──────▶ old   who it is; the system says who it really is

@@ -1,7 +1,7 @@
 //! What is left to a gogeta that somebody else has taken over: to serve, and little else.
 //!
-//! Entered once, when all is loaded and bound and before there is a second thread. [`calls`] says which system calls pass
-//! then (seccomp), [`places`] which files are within reach (Landlock), and [`crate::privilege`] has given up before what
+//! Entered once, when all is loaded and bound and before there is a second thread. `calls` says which system calls pass
+//! then (seccomp), `places` which files are within reach (Landlock), and [`crate::privilege`] has given up before what
 //! else could be done. docs/security.md tells it to operators, and what it does not stop.
 
 mod calls;
