@@ -20,6 +20,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use toml::Spanned;
 
+use super::lines::Lines;
 use super::{Event, Events, Names};
 use crate::feedback::Inbox;
 use crate::routes::host;
@@ -120,9 +121,9 @@ fn read_text(file: &Path) -> Result<String, FileError> {
 fn parse(file: &Path, text: &str) -> Result<Event, FileError> {
     let wrong = |why: String| FileError::Wrong { file: file.to_owned(), why };
     let routes: Routes = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
-    let mut entries = Entries { text, entries: Vec::new(), lines: HashMap::new() };
+    let mut entries = Entries { places: Lines::of(text), entries: Vec::new(), lines: HashMap::new() };
     for (name, domain) in routes.domains {
-        let line = entries.line(name.span().start);
+        let line = entries.places.at(name.span().start);
         let host: Arc<str> = host::parse_pattern(name.get_ref())
             .map_err(|error| wrong(format!("line {line}: domains.{:?}: {error}", name.get_ref())))?
             .into();
@@ -150,20 +151,16 @@ fn parse(file: &Path, text: &str) -> Result<Event, FileError> {
     Ok(Event::Change { change: Change::Snapshot { revision: 1, entries }, names })
 }
 
-struct Entries<'a> {
-    text: &'a str,
+struct Entries {
+    places: Lines,
     entries: Vec<(Key, Vec<u8>)>,
     lines: HashMap<Key, usize>,
 }
 
-impl Entries<'_> {
-    fn line(&self, at: usize) -> usize {
-        self.text.as_bytes()[..at.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
-    }
-
+impl Entries {
     fn text(&mut self, key: Key, value: Option<Spanned<String>>) {
         if let Some(value) = value {
-            self.lines.insert(key.clone(), self.line(value.span().start));
+            self.lines.insert(key.clone(), self.places.at(value.span().start));
             self.entries.push((key, value.into_inner().into_bytes()));
         }
     }
@@ -171,7 +168,7 @@ impl Entries<'_> {
     /// The values of such keys are JSON in etcd, and read as such: a table, or a text that is JSON already.
     fn object(&mut self, key: Key, value: Option<Spanned<toml::Value>>) -> Result<(), String> {
         let Some(value) = value else { return Ok(()) };
-        let line = self.line(value.span().start);
+        let line = self.places.at(value.span().start);
         let json = match value.get_ref() {
             toml::Value::Table(table) => serde_json::to_vec(table).ok(),
             toml::Value::String(text) => {

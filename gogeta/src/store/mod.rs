@@ -9,6 +9,7 @@
 
 pub mod etcd;
 pub mod file;
+pub mod lines;
 pub mod position;
 
 use std::collections::{HashMap, HashSet};

@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::Entry;
 use crate::commands::routes::bad_host;
 use crate::routes::key::KeySpace;
+use crate::store::lines::Lines;
 
 /// What a file says.
 #[derive(Debug, Default)]
@@ -50,7 +51,7 @@ const STATUS: [Field; 3] = [
 
 /// Reads a routes file as far as it can be read.
 pub(in crate::commands) fn read(space: &KeySpace, text: &str) -> Document {
-    let mut reader = Reader { ends: line_ends(text), document: Document::default() };
+    let mut reader = Reader { lines: Lines::of(text), document: Document::default() };
     match DeTable::parse(text) {
         Ok(table) => reader.file(space, table.get_ref()),
         Err(error) => {
@@ -61,27 +62,19 @@ pub(in crate::commands) fn read(space: &KeySpace, text: &str) -> Document {
     reader.document
 }
 
-fn line_ends(text: &str) -> Vec<usize> {
-    text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect()
-}
-
 struct Reader {
-    ends: Vec<usize>,
+    lines: Lines,
     document: Document,
 }
 
 impl Reader {
-    fn line(&self, at: usize) -> usize {
-        self.ends.partition_point(|end| *end < at) + 1
-    }
-
     fn mistake(&mut self, at: usize, path: &str, problem: impl Into<String>) {
-        let line = self.line(at);
+        let line = self.lines.at(at);
         self.document.mistakes.push(Mistake { line, path: path.to_owned(), problem: problem.into() });
     }
 
     fn entry(&mut self, at: usize, key: String, value: Vec<u8>) {
-        let line = Some(self.line(at));
+        let line = Some(self.lines.at(at));
         self.document.entries.push(Entry { key: key.into_bytes(), value, line });
     }
 
