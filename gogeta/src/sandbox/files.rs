@@ -16,7 +16,6 @@ const WRITE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile
 });
 const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
-const SOCKET: BitFlags<AccessFs> = make_bitflags!(AccessFs::{MakeSock | MakeReg | RemoveFile | ReadDir});
 
 /// Confines this thread, and those that it will have, to these places. Gives the version of the kernel's rules; none
 /// where it has none.
@@ -30,7 +29,7 @@ pub(super) fn confine(places: &Places) -> Result<Option<u32>, RulesetError> {
         .handle_access(AccessFs::from_all(KNOWN))?
         .scope(Scope::Signal)?;
     let mut ruleset = ruleset.create()?;
-    for (paths, rights) in [(&places.read, READ), (&places.write, WRITE), (&places.sockets, SOCKET)] {
+    for (paths, rights) in [(&places.read, READ), (&places.write, WRITE)] {
         for path in paths {
             // What is not there cannot be opened later either.
             let Ok(descriptor) = PathFd::new(path) else { continue };

@@ -51,8 +51,6 @@ pub struct Places {
     pub read: Vec<PathBuf>,
     /// For writing: files there are made, written, renamed and removed, and read.
     pub write: Vec<PathBuf>,
-    /// The same for sockets with a path.
-    pub sockets: Vec<PathBuf>,
 }
 
 impl Places {
@@ -97,7 +95,7 @@ impl Places {
     /// Whether what is here may be read by these rules.
     pub fn may_read(&self, path: &Path) -> bool {
         let Ok(path) = path.canonicalize() else { return false };
-        let open = self.read.iter().chain(&self.write).chain(&self.sockets);
+        let open = self.read.iter().chain(&self.write);
         open.filter_map(|open| open.canonicalize().ok()).any(|open| path.starts_with(open))
     }
 }
