@@ -58,6 +58,12 @@ impl Systemd {
         systemd
     }
 
+    /// Tells whom the environment names that another process is the service's main one from now on. The old one tells:
+    /// systemd believes the main process, and by default nobody else (`NotifyAccess=main`).
+    pub fn succeeded_by(pid: i32) {
+        Self::from_environment().say(&format!("MAINPID={pid}\n"));
+    }
+
     /// It has read its configuration anew.
     pub fn reloaded(&self) {
         self.say("READY=1\n");

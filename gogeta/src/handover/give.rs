@@ -16,9 +16,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::message::{Drained, Message, PROTOCOL, Role, Sockets};
-use super::{Fate, GIVEN, LENT, OWN, network, rights, supervisor};
+use super::{Fate, GIVEN, LENT, OWN, network, rights, service};
 use crate::proxy::listener::Listener;
 use crate::proxy::worker::Shared;
+use crate::systemd::Systemd;
 
 /// How long whoever has connected may take to say what it wants.
 const ASK: Duration = Duration::from_secs(5);
@@ -49,7 +50,7 @@ impl Keep {
     ///
     /// Where the system does not say in which network namespace this is.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { all: Vec::new(), network: network()?, service: supervisor::service() })
+        Ok(Self { all: Vec::new(), network: network()?, service: service() })
     }
 
     /// Keeps those of one place of the proxy's.
@@ -370,7 +371,7 @@ impl Giver {
             kept.fate.set(GIVEN);
         }
         if by.pid > 0 && by.is_here {
-            supervisor::tell(by.pid);
+            Systemd::succeeded_by(by.pid);
         }
         let said = timeout(ASK, Message::Yours { drained: self.drained() }.send(&mut *stream)).await;
         if let Err(error) = said.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::message::{Drained, Message, PROTOCOL, Role};
-use super::{network, rights, supervisor};
+use super::{network, rights, service};
 use crate::config::Upgrade;
 use crate::control::Order;
 use crate::proxy::listener::{Place, check};
@@ -232,7 +232,7 @@ type Answer = (String, Vec<(Role, Option<SocketAddr>, Offered)>);
 fn talk(stream: &UnixStream) -> Result<Answer, String> {
     let system = |error: io::Error| unreadable(&error);
     let network = network().map_err(system)?;
-    let (version, service) = (env!("CARGO_PKG_VERSION").to_owned(), supervisor::service());
+    let (version, service) = (env!("CARGO_PKG_VERSION").to_owned(), service());
     let ask = Message::Ask { protocol: PROTOCOL, version, network, service };
     let (version, sockets) = match exchange(stream, &ask).map_err(system)? {
         Message::Offer { version, sockets } => (version, sockets),
