@@ -3,7 +3,7 @@
 //! - `worker`: one worker's counters
 //! - [`services`]: what is counted of each service
 //! - [`resting`]: instances that could not be connected to
-//! - [`scrape`]: all of it, for Prometheus; `process` and `text` are parts of that
+//! - [`scrape`]: all of it, for Prometheus; `process` and `text` are parts of that, [`Writer`] writes it
 //!
 //! docs/metrics.md lists every metric, and a test compares.
 
@@ -13,6 +13,7 @@ pub mod scrape;
 pub mod services;
 mod text;
 mod worker;
+mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +32,7 @@ use crate::trace::SpanCounts;
 
 pub use services::Totals;
 pub use worker::{Answered, WorkerMetrics};
+pub use writer::Writer;
 
 use resting::Resting;
 use services::Services;

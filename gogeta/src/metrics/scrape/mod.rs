@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gogeta_common::latency::{BOUNDS, CLASSES};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -17,7 +17,7 @@ use super::process::Process;
 use super::services::{OTHER, Totals};
 use super::text::plain;
 use super::worker::{Durations, ERRORS, STATUSES, WorkerMetrics};
-use super::{Metrics, Target};
+use super::{Metrics, Target, Writer};
 use crate::routes::census::{DOMAIN_STATES, STATES};
 use crate::routes::model::ServiceName;
 use crate::routes::table::RouteTable;
@@ -96,7 +96,8 @@ impl fmt::Debug for Sum {
 
 impl Collector for Sum {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut sum = Families { metrics: &self.metrics, engine: self.engine.as_deref(), encoder };
+        let mut sum =
+            Families { metrics: &self.metrics, engine: self.engine.as_deref(), writer: Writer(encoder) };
         let now = (self.now)();
         sum.about(&now)?;
         sum.requests()?;
@@ -112,90 +113,15 @@ impl Collector for Sum {
 struct Families<'a, 'e> {
     metrics: &'a Metrics,
     engine: Option<&'a Engine>,
-    encoder: DescriptorEncoder<'e>,
+    writer: Writer<'e>,
 }
 
-/// Labels and a value.
-type Row<'a, const N: usize> = ([(&'a str, &'a str); N], u64);
-
 impl Families<'_, '_> {
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.gauges(name, help, [([], value)])
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.counters((name, None), help, [([], value)])
-    }
-
-    fn gauges<'r, const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        rows: impl IntoIterator<Item = Row<'r, N>>,
-    ) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, value) in rows {
-            let value = ConstGauge::new(value);
-            match labels.is_empty() {
-                true => return value.encode(family),
-                false => value.encode(family.encode_family(&labels)?)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn counters<'r, const N: usize>(
-        &mut self,
-        (name, unit): (&str, Option<Unit>),
-        help: &str,
-        rows: impl IntoIterator<Item = Row<'r, N>>,
-    ) -> fmt::Result {
-        let kind = MetricType::Counter;
-        let mut family = self.encoder.encode_descriptor(name, help, unit.as_ref(), kind)?;
-        for (labels, value) in rows {
-            let value = ConstCounter::new(value);
-            match labels.is_empty() {
-                true => return value.encode(family),
-                false => value.encode(family.encode_family(&labels)?)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Histograms of seconds, whose buckets end at some of the [`BOUNDS`].
-    fn histograms<'r, const N: usize>(
-        &mut self,
-        (name, help): (&str, &str),
-        bounds: &[usize],
-        rows: impl IntoIterator<Item = ([(&'r str, &'r str); N], [u64; CLASSES], u64)>,
-    ) -> fmt::Result {
-        let unit = Unit::Seconds;
-        let mut family = self.encoder.encode_descriptor(name, help, Some(&unit), MetricType::Histogram)?;
-        for (labels, classes, micros) in rows {
-            let mut buckets = Vec::with_capacity(bounds.len() + 1);
-            let mut from = 0;
-            for bound in bounds {
-                buckets.push((BOUNDS[*bound] as f64 / 1e9, classes[from..=*bound].iter().sum()));
-                from = bound + 1;
-            }
-            buckets.push((f64::INFINITY, classes[from..].iter().sum::<u64>()));
-            let (seconds, count) = (micros as f64 / 1e6, classes.iter().sum());
-            let mut one = match labels.is_empty() {
-                true => {
-                    return family.encode_histogram::<NoLabelSet>(seconds, count, &buckets, None);
-                }
-                false => family.encode_family(&labels)?,
-            };
-            one.encode_histogram::<NoLabelSet>(seconds, count, &buckets, None)?;
-        }
-        Ok(())
-    }
-
     /// What it is, and whether it is well.
     fn about(&mut self, now: &Now) -> fmt::Result {
         let kind = MetricType::Gauge;
         let help = "Always 1; the labels tell what is running";
-        let mut info = self.encoder.encode_descriptor("build_info", help, None, kind)?;
+        let mut info = self.writer.0.encode_descriptor("build_info", help, None, kind)?;
         let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
         let labels = [
             ("version", env!("CARGO_PKG_VERSION")),
@@ -205,20 +131,20 @@ impl Families<'_, '_> {
             ("os", std::env::consts::OS),
         ];
         ConstGauge::new(1_u64).encode(info.encode_family(&labels)?)?;
-        self.gauge(
+        self.writer.gauge(
             "ready",
             "1 while requests are taken: there are routes, and no shutdown has begun",
             now.is_ready.into(),
         )?;
-        self.gauge("threads", "Threads that serve requests", self.metrics.workers.len() as u64)?;
-        self.gauge("connections_open", "Clients' connections open", now.open as u64)?;
-        self.gauge(
+        self.writer.gauge("threads", "Threads that serve requests", self.metrics.workers.len() as u64)?;
+        self.writer.gauge("connections_open", "Clients' connections open", now.open as u64)?;
+        self.writer.gauge(
             "connections_max",
             "Clients' connections that may be open; beyond, new ones wait",
             now.most as u64,
         )?;
         let accepted = self.metrics.sum(|worker| &worker.connections);
-        self.counter("connections_accepted", "Clients' connections accepted", accepted)
+        self.writer.counter("connections_accepted", "Clients' connections accepted", accepted)
     }
 
     /// What clients asked for, and what they got.
@@ -226,7 +152,7 @@ impl Families<'_, '_> {
         let (metrics, engine) = (self.metrics, self.engine);
         let help = "Requests answered, by who carried them, what they were for, and status; the kernel \
                     counts statuses by their first digit";
-        let mut requests = self.encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
+        let mut requests = self.writer.0.encode_descriptor("requests", help, None, MetricType::Counter)?;
         for (target, name) in Target::ALL {
             for status in 0..STATUSES {
                 let count = metrics.sum(|worker| &worker.requests[target as usize][status]);
@@ -254,7 +180,7 @@ impl Families<'_, '_> {
         let rows = [([("engine", "userspace")], ours.classes, ours.micros)].into_iter().chain(
             carried.iter().map(|(engine, totals, _)| ([("engine", *engine)], totals.classes, totals.micros)),
         );
-        self.histograms(
+        self.writer.histograms(
             (
                 "request_duration",
                 "From a request's head to the last byte of its answer; of tunnels, to their opening",
@@ -270,7 +196,7 @@ impl Families<'_, '_> {
                 [("received", received), ("sent", sent)]
                     .map(|(direction, bytes)| ([("engine", engine), ("direction", direction)], bytes))
             });
-        self.counters(
+        self.writer.counters(
             ("client", Some(Unit::Bytes)),
             "Bytes received from clients and sent to them, by who carried them",
             rows,
@@ -293,7 +219,7 @@ impl Families<'_, '_> {
             .into_iter()
             .enumerate()
             .map(|(at, reason)| ([("reason", reason)], metrics.sum(|worker| of(worker, at))));
-        self.counters((name, None), help, counts.filter(|(_, count)| *count > 0))
+        self.writer.counters((name, None), help, counts.filter(|(_, count)| *count > 0))
     }
 
     /// How instances answered.
@@ -309,7 +235,7 @@ impl Families<'_, '_> {
             micros += took.load(Ordering::Relaxed);
         }
         let all: Vec<usize> = (0..BOUNDS.len()).collect();
-        self.histograms(
+        self.writer.histograms(
             (
                 "upstream_first_byte",
                 "From the choice of an upstream to the head of its response, in userspace",
@@ -317,13 +243,17 @@ impl Families<'_, '_> {
             &all,
             [([], classes, micros)],
         )?;
-        self.counter("upstream_retries", "Requests that were sent once more", metrics.retries())?;
-        self.counter(
+        self.writer.counter("upstream_retries", "Requests that were sent once more", metrics.retries())?;
+        self.writer.counter(
             "retry_budget_exhausted",
             "Requests that were not sent once more, since too many were",
             metrics.sum(|worker| &worker.retries_refused),
         )?;
-        self.gauge("upstream_connections_idle", "Idle connections to upstreams", metrics.idle_upstreams())
+        self.writer.gauge(
+            "upstream_connections_idle",
+            "Idle connections to upstreams",
+            metrics.idle_upstreams(),
+        )
     }
 
     /// What is routed.
@@ -331,7 +261,7 @@ impl Families<'_, '_> {
         let metrics = self.metrics;
         let counts = metrics.counts();
         let rows = DOMAIN_STATES.into_iter().zip(counts.domains);
-        self.gauges(
+        self.writer.gauges(
             "domains",
             "Domains, by the state of where they lead",
             rows.map(|(state, count)| ([("state", state)], count as u64)),
@@ -340,25 +270,33 @@ impl Families<'_, '_> {
             let rows = STATES.into_iter().zip(counts);
             rows.map(|(state, count)| ([("state", state.as_str())], count as u64))
         };
-        self.gauges("services", "Services, by state", states(counts.services))?;
-        self.gauges("instances", "Instances, by state", states(counts.instances))?;
-        self.gauge(
+        self.writer.gauges("services", "Services, by state", states(counts.services))?;
+        self.writer.gauges("instances", "Instances, by state", states(counts.instances))?;
+        self.writer.gauge(
             "instances_resting",
             "Instances that could not be connected to and are left alone for a while",
             metrics.resting.count(table) as u64,
         )?;
         let value = |gauge: i64| u64::try_from(gauge).unwrap_or_default();
-        self.gauge("config_revision", "The store's revision that is served", value(metrics.revision.get()))?;
-        self.gauge("config_problems", "Keys whose value is wrong", value(metrics.problems.get()))?;
-        self.counter("config_changes", "Changes of the routes that were applied", metrics.changes.get())?;
+        self.writer.gauge(
+            "config_revision",
+            "The store's revision that is served",
+            value(metrics.revision.get()),
+        )?;
+        self.writer.gauge("config_problems", "Keys whose value is wrong", value(metrics.problems.get()))?;
+        self.writer.counter(
+            "config_changes",
+            "Changes of the routes that were applied",
+            metrics.changes.get(),
+        )?;
         if let Some(seconds) = metrics.age.seconds() {
             let kind = MetricType::Gauge;
             let help = "Seconds since the routes were last known to be current";
             let unit = Unit::Seconds;
-            let age = self.encoder.encode_descriptor("config_age", help, Some(&unit), kind)?;
+            let age = self.writer.0.encode_descriptor("config_age", help, Some(&unit), kind)?;
             ConstGauge::new(seconds).encode(age)?;
         }
-        self.gauge(
+        self.writer.gauge(
             "config_from_disk",
             "1 while routes are served that --state-dir has kept and the store has not confirmed",
             metrics.age.is_from_disk().into(),
@@ -369,7 +307,7 @@ impl Families<'_, '_> {
     fn store(&mut self) -> fmt::Result {
         let metrics = self.metrics;
         let connected = u64::from(metrics.store_connected.get() == 1);
-        self.gauge("store_connected", "1 while the store can be reached", connected)?;
+        self.writer.gauge("store_connected", "1 while the store can be reached", connected)?;
         let counters: [(&str, &str, u64); 4] = [
             ("store_lost", "How often the connection to the store was lost", metrics.store_lost.get()),
             (
@@ -389,19 +327,23 @@ impl Families<'_, '_> {
             ),
         ];
         for (name, help, value) in counters {
-            self.counter(name, help, value)?;
+            self.writer.counter(name, help, value)?;
         }
         let help = "How often everything was read anew from the store, by reason";
-        let resyncs = self.encoder.encode_descriptor("store_resyncs", help, None, MetricType::Counter)?;
+        let resyncs = self.writer.0.encode_descriptor("store_resyncs", help, None, MetricType::Counter)?;
         metrics.resyncs.encode(resyncs)
     }
 
     /// What is traced.
     fn traces(&mut self) -> fmt::Result {
         let spans = &self.metrics.spans;
-        self.counter("trace_spans_exported", "Spans that the collector has taken", spans.exported())?;
+        self.writer.counter(
+            "trace_spans_exported",
+            "Spans that the collector has taken",
+            spans.exported(),
+        )?;
         let rows = spans.dropped().map(|(reason, count)| ([("reason", reason)], count));
-        self.counters(("trace_spans_dropped", None), "Spans that it has not, by reason", rows)
+        self.writer.counters(("trace_spans_dropped", None), "Spans that it has not, by reason", rows)
     }
 
     /// The same of each service, as far as they are counted.
@@ -418,7 +360,7 @@ impl Families<'_, '_> {
                 .filter(|(at, count)| is_told(*at, *count))
                 .map(|(at, count)| ([("service", name.as_str()), ("code", CODES[at])], count))
         });
-        self.counters(
+        self.writer.counters(
             ("service_requests", None),
             "Requests answered of a service, by the first digit of the status",
             rows,
@@ -426,12 +368,12 @@ impl Families<'_, '_> {
         let of = |number: fn(&Totals) -> u64| {
             services.iter().map(move |(name, totals)| ([("service", name.as_str())], number(totals)))
         };
-        self.counters(
+        self.writer.counters(
             ("service_errors", None),
             "Requests that no instance of a service answered, or not whole",
             of(|totals| totals.failed),
         )?;
-        self.gauges(
+        self.writer.gauges(
             "service_requests_open",
             "Requests that userspace is at now, tunnels too",
             of(|totals| totals.open),
@@ -439,7 +381,7 @@ impl Families<'_, '_> {
         let rows = services
             .iter()
             .map(|(name, totals)| ([("service", name.as_str())], totals.classes, totals.micros));
-        self.histograms(
+        self.writer.histograms(
             (
                 "service_request_duration",
                 "From a request's head to the last byte of its answer, of each service",
@@ -453,7 +395,7 @@ impl Families<'_, '_> {
             let counts = STATES.into_iter().zip(counts);
             counts.map(|(state, count)| ([("service", name.as_str()), ("state", state.as_str())], *count))
         });
-        self.gauges("service_instances", "Instances of a service, by state", rows)
+        self.writer.gauges("service_instances", "Instances of a service, by state", rows)
     }
 }
 
