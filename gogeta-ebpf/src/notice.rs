@@ -12,7 +12,7 @@ use gogeta_common::{
     pair::Flow,
     wire::{
         notice::{self, Sender},
-        pair::{MAPPED, Tuple, Way, fold},
+        pair::{MAPPED, Tuple, Way, mended},
     },
 };
 
@@ -313,12 +313,12 @@ fn write<V: Version>(skb: *mut __sk_buff, l3: u32, notice: &mut Notice) -> bool 
     }
 }
 
-/// Mends the checksum in that half of a word, over so many bytes (RFC 1624, 3), and over `more`.
+/// Mends the checksum in that half of a word, over so many bytes, and over `more`.
 #[inline(always)]
 fn check<const FROM: usize, const BYTES: u32, const AT: usize>(notice: &mut Notice, half: usize, more: u32) {
     let changed = changed::<FROM, BYTES>(notice, more);
     let mut halves = notice.old.halves(AT);
-    halves[half] = !(fold(u32::from(!halves[half]) + fold(fold(changed))) as u16);
+    halves[half] = mended(halves[half], changed);
     notice.new.set_halves(AT, halves);
 }
 

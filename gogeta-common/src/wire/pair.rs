@@ -164,6 +164,12 @@ pub const fn fold(sum: u32) -> u32 {
     (sum & 0xffff) + (sum >> 16)
 }
 
+/// A checksum after what it is over has changed, by so much as `bpf_csum_diff` tells (RFC 1624, 3).
+#[inline(always)]
+pub const fn mended(check: u16, changed: u32) -> u16 {
+    !(fold(!check as u32 + fold(fold(changed))) as u16)
+}
+
 /// How the sum over a segment changes where its last line end gives way to a block and a line end: `block_sum` is
 /// that of the two, and the payload has so many bytes.
 #[inline(always)]

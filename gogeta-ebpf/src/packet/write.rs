@@ -4,7 +4,7 @@ use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_PSEUDO_HDR},
     helpers::generated::{bpf_csum_diff, bpf_l4_csum_replace, bpf_skb_change_tail, bpf_skb_store_bytes},
 };
-use gogeta_common::wire::pair::fold;
+use gogeta_common::wire::pair::{fold, mended};
 
 use super::{IPV4_AT, PROTOCOL, Packet, TCP};
 
@@ -86,7 +86,7 @@ impl Packet {
         }
     }
 
-    /// Mends the checksum of IPv4's header (RFC 1624, 3). IPv6 has none.
+    /// Mends the checksum of IPv4's header. IPv6 has none.
     #[inline(never)]
     fn check_ip(&mut self) {
         // SAFETY: so many bytes are there.
@@ -95,8 +95,7 @@ impl Packet {
             let new = (&raw mut self.new.bytes).cast::<u8>().add(IPV4_AT);
             bpf_csum_diff(old.cast(), 20, new.cast(), 20, 0) as u32
         };
-        let sum = u32::from(!self.old.word(IPV4_AT + 10)) + fold(fold(changed));
-        self.new.set_word(IPV4_AT + 10, !(fold(sum) as u16));
+        self.new.set_word(IPV4_AT + 10, mended(self.old.word(IPV4_AT + 10), changed));
     }
 
     /// Makes an acknowledgement of it, without its payload, for gogeta's own socket.
