@@ -98,3 +98,13 @@ async fn at_the_bound_new_clients_wait_and_are_served_then() {
     drop(first);
     assert_eq!(second.reply().await.status, 200);
 }
+
+#[tokio::test]
+async fn a_thread_that_waits_for_clients_takes_no_place_from_the_others() {
+    let backend = Backend::named("a").await;
+    let gogeta = before(&backend, &["--threads", "4", "--max-connections", "1"]).await;
+    // The kernel chooses at whose door each of them is.
+    for _ in 0..32 {
+        assert_eq!(get(gogeta.proxy, "a.test", "/").await.status, 200);
+    }
+}

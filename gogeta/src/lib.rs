@@ -49,3 +49,4 @@ pub mod systemd;
 pub mod task_dump;
 pub mod telemetry;
 pub mod trace;
+mod watched;

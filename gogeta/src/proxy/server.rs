@@ -6,22 +6,25 @@
 //! by a few threads, and they hand over in the same way.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpStream as StdStream};
+use std::net::{SocketAddr, TcpListener, TcpStream as StdStream};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use rustix::net::{SendFlags, SocketFlags};
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::guests::{Guest, Place};
+use super::guests::{Guest, Guests, Place};
 use super::headers::forwarded::is_trusted;
 use super::listener::{BACKLOG, Listener, let_nobody_in};
 use super::vitals::Clock;
 use super::worker::{Shared, Worker};
 use super::{connection, record};
 use crate::task_dump;
+use crate::watched::Watched;
 
 /// What a worker can be told.
 #[derive(Debug)]
@@ -214,20 +217,18 @@ impl Door {
             return tracing::warn!(%error, "a thread has no socket of its own to accept from");
         }
         let Listener { socket, inherited, fate, .. } = listener;
-        let listener = match TcpListener::from_std(socket) {
+        let listener = match Watched::new(socket) {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "cannot accept"),
         };
         let guests = self.worker.shared.guests.clone();
         loop {
-            // Without a place nobody is accepted: at the bound, clients wait in the kernel's queue.
-            let next = async { (guests.place().await, listener.accept().await) };
             let next = tokio::select! {
                 biased;
                 _ = self.stage.wait_for(|stage| *stage > Stage::Open) => break,
-                next = next => next,
+                next = next(&listener, &guests) => next,
             };
-            if let (Some(place), accepted) = next {
+            if let Some((place, accepted)) = next {
                 self.welcome(place, accepted).await;
             }
         }
@@ -238,7 +239,7 @@ impl Door {
             return;
         }
         // What another one has in its hands meanwhile may be its own before long.
-        if let Err(error) = self.empty(listener, inherited || fate.is_lent()).await {
+        if let Err(error) = self.empty(&listener.into_inner().0, inherited || fate.is_lent()).await {
             tracing::warn!(%error, "cannot take in everyone who is waiting to be accepted");
         }
     }
@@ -249,11 +250,10 @@ impl Door {
     /// Whether somebody else has an inherited socket nobody can tell us. Where someone has, its queue stays, and
     /// what we leave in it is his; where nobody has, it ends with our descriptors. Right for both: newcomers are
     /// not kept out, as many are taken in as can have been waiting, and none of them only to be turned away.
-    async fn empty(&self, listener: TcpListener, inherited: bool) -> io::Result<()> {
-        let listener = listener.into_std()?;
+    async fn empty(&self, listener: &TcpListener, inherited: bool) -> io::Result<()> {
         if !inherited {
             let engine = self.worker.shared.splice.as_ref().map(|splice| &*splice.engine);
-            let_nobody_in(&listener, engine);
+            let_nobody_in(listener, engine);
         }
         let most = if inherited { BACKLOG } else { i32::MAX };
         for _ in 0..most {
@@ -261,15 +261,11 @@ impl Door {
             if inherited && place.is_none() {
                 break;
             }
-            match listener.accept() {
-                Ok((stream, address)) => {
-                    stream.set_nonblocking(true)?;
-                    let accepted = TcpStream::from_std(stream).map(|stream| (stream, address));
-                    match place {
-                        Some(place) => self.welcome(place, accepted).await,
-                        None => drop(accepted),
-                    }
-                }
+            match accept(listener) {
+                Ok(accepted) => match place {
+                    Some(place) => self.welcome(place, Ok(accepted)).await,
+                    None => drop(accepted),
+                },
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => return Err(error),
@@ -318,12 +314,34 @@ impl Door {
     }
 }
 
+/// Who comes next, once there is a place: at the bound, clients wait in the kernel's queue. No place is taken before
+/// somebody is there, for it would be missing at the other doors. None where somebody
+/// else has accepted them.
+async fn next(
+    listener: &AsyncFd<Watched<TcpListener>>,
+    guests: &Guests,
+) -> Option<(Place, io::Result<(TcpStream, SocketAddr)>)> {
+    let mut ready = match listener.readable().await {
+        Ok(ready) => ready,
+        Err(error) => return Some((guests.place().await?, Err(error))),
+    };
+    let place = guests.place().await?;
+    Some((place, ready.try_io(|listener| accept(&listener.get_ref().0)).ok()?))
+}
+
+fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (socket, address) = rustix::net::acceptfrom_with(listener, flags)?;
+    let address = address.ok_or(ErrorKind::ConnectionAborted)?.try_into()?;
+    Ok((TcpStream::from_std(socket.into())?, address))
+}
+
 /// Says that there are too many, without waiting for whether it is heard.
 fn turn_away(stream: &TcpStream) {
     let answer =
         b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
-    // A new socket has room for so little.
-    let _ = stream.try_write(answer);
+    // A new socket has room for so little. The runtime does not know that yet, so the kernel is asked.
+    let _ = rustix::net::send(stream, answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
 }
 
 /// Errors that say something about one client, not about us (accept(2)).

@@ -20,11 +20,12 @@ use tokio::sync::watch;
 
 use super::counts::{Counts, Tally};
 use super::kernel::socket::{self, now};
-use super::kernel::{Arrivals, Events, Kinds, Messages, Number, Program, Told, Unavailable, Watched};
+use super::kernel::{Arrivals, Events, Kinds, Messages, Number, Program, Told, Unavailable};
 use super::late::Late;
 use super::loss::Losses;
 use super::ways::Lingering;
 use crate::metrics::Totals;
+use crate::watched::Watched;
 
 /// Which engine carries a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -71,8 +71,8 @@ const RULES: &[Rule] = &[
     Rule {
         name: "unsafe-confined",
         look: Look::Rust(unsafety::confined),
-        advice: "only gogeta/src/splice/kernel, gogeta/src/inherited.rs, gogeta/src/sandbox/install.rs, gogeta-ebpf and the \
-                 allocator of benches/counting may have unsafe code",
+        advice: "only gogeta/src/splice/kernel, gogeta/src/inherited.rs, gogeta/src/watched.rs, \
+                 gogeta/src/sandbox/install.rs, gogeta-ebpf and the allocator of benches/counting may have unsafe code",
     },
     Rule {
         name: "unsafe-explained",

@@ -8,7 +8,7 @@ use tokio::io::unix::AsyncFd;
 
 /// Something with a descriptor that stays the same, and open, for as long as it lives.
 #[derive(Debug)]
-pub struct Watched<T>(pub T);
+pub(crate) struct Watched<T>(pub(crate) T);
 
 impl<T: AsFd> AsRawFd for Watched<T> {
     fn as_raw_fd(&self) -> RawFd {
@@ -22,7 +22,7 @@ impl<T: AsFd> Watched<T> {
     /// # Errors
     ///
     /// Where the runtime cannot.
-    pub fn new(inner: T) -> io::Result<AsyncFd<Self>> {
+    pub(crate) fn new(inner: T) -> io::Result<AsyncFd<Self>> {
         // SAFETY: what is watched owns its descriptor and never changes it; it is dropped behind the registration.
         unsafe { AsyncFd::register_with_interest(Self(inner), Interest::READABLE) }.map_err(io::Error::from)
     }
