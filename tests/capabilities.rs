@@ -2,7 +2,6 @@
 //! them: of the service, of the file, of root that becomes another user.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
@@ -11,12 +10,12 @@ use rustix::process::{Signal, geteuid};
 
 use gogeta::splice::Kinds;
 
-use crate::support::backend::{Backend, ok, service, service_at};
-use crate::support::client::{Client, get};
+use crate::support::backend::{Backend, service};
+use crate::support::client::get;
 use crate::support::etcd::skip;
 use crate::support::gogeta::{Builder, Gogeta};
-use crate::support::netns::{Namespace, connect};
-use crate::support::parking::{carried, parked};
+use crate::support::netns::Namespace;
+use crate::support::parking::{Beyond, carries};
 use crate::support::wait::until;
 
 const DOCUMENT: &str = include_str!("../docs/security.md");
@@ -34,9 +33,14 @@ fn taken(row: &str) -> Vec<String> {
     names.map(|name| name.strip_prefix("CAP_").expect("a capability").to_lowercase()).collect()
 }
 
+/// These capabilities and no others, as setpriv takes it.
+fn only(capabilities: &[String]) -> String {
+    capabilities.iter().fold("-all".to_owned(), |set, name| format!("{set},+{name}"))
+}
+
 /// A command that becomes a user with these capabilities and no others.
 fn user_with(capabilities: &[String]) -> Vec<String> {
-    let set = capabilities.iter().fold("-all".to_owned(), |set, name| format!("{set},+{name}"));
+    let set = only(capabilities);
     let fixed = ["setpriv", "--reuid", USER, "--regid", GROUP, "--clear-groups"].map(str::to_owned);
     let sets = ["inh-caps", "ambient-caps", "bounding-set"].map(|flag| format!("--{flag}={set}"));
     fixed.into_iter().chain(sets).collect()
@@ -44,8 +48,7 @@ fn user_with(capabilities: &[String]) -> Vec<String> {
 
 /// A command that stays root, with these capabilities and no others.
 fn root_with(capabilities: &[String]) -> Vec<String> {
-    let set = capabilities.iter().fold("-all".to_owned(), |set, name| format!("{set},+{name}"));
-    vec!["setpriv".to_owned(), format!("--bounding-set={set}")]
+    vec!["setpriv".to_owned(), format!("--bounding-set={}", only(capabilities))]
 }
 
 /// The whole set, and each that lacks one.
@@ -100,11 +103,7 @@ async fn sockmap_takes_what_is_written_and_nothing_less() {
     };
     let gogeta = with(&all).start().await;
     gogeta.has_nothing_left();
-    let mut client = Client::connect(gogeta.proxy).await;
-    client.get("a.test", "/").await;
-    parked(&gogeta, 1.0).await;
-    assert_eq!(client.get("a.test", "/").await.text(), "web");
-    assert_eq!(carried(&gogeta).await, 1.0);
+    carries(&gogeta, "web").await;
     for (one, others) in lacking(&all) {
         let builder = with(&others).args(["--listen", "127.0.0.1:0", "--admin", "off"]);
         let said = builder.said().await.badly(1, &["--splice sockmap cannot be: ", "not permitted"]);
@@ -117,31 +116,17 @@ async fn wire_takes_what_is_written_and_nothing_less() {
     if !can_load() {
         return;
     }
-    let Some(host) = Namespace::new() else { return };
+    let Some(beyond) = Beyond::new("web").await else { return };
     let all = taken("`--splice wire`");
     assert_eq!(all.len(), 2);
-    let (here, there) = connect(&Namespace::host(), &host).await;
-    let web = Backend::listening(Namespace::host().listener(here), |mut peer| async move {
-        while peer.request().await.is_some() && peer.send(ok("web")).await.is_ok() {}
-    });
-    let [listen, admin] = [8080, 0].map(|port| SocketAddr::new(there, port).to_string());
-    let with = |set: &[String]| {
-        let routes = service_at("a.test", &[(here, web.port).into()]);
-        let builder = Gogeta::routes(&routes).by(&user_with(set)).on(&host);
-        builder.args(["--listen", &listen, "--admin", &admin, "--splice", "wire", "--sandbox", "on"])
-    };
+    let with = |set: &[String]| beyond.gogeta(&user_with(set)).args(["--splice", "wire", "--sandbox", "on"]);
     for (one, others) in lacking(&all) {
         let said = with(&others).said().await.badly(1, &["--splice wire cannot be: ", "not permitted"]);
         assert!(!said.err.contains("gogeta is up"), "without {one}: {said:?}");
     }
     let gogeta = with(&all).start().await;
     gogeta.has_nothing_left();
-    let mut client = Client::connect(gogeta.proxy).await;
-    for _ in 0..2 {
-        assert_eq!(client.get("a.test", "/").await.text(), "web");
-        parked(&gogeta, 1.0).await;
-    }
-    assert_eq!(carried(&gogeta).await, 1.0);
+    carries(&gogeta, "web").await;
 }
 
 #[tokio::test]
@@ -181,11 +166,7 @@ async fn capabilities_of_the_file_are_enough_for_another_user() {
     let gogeta = builder.args(["--splice", "sockmap", "--sandbox", "on"]).start().await;
     assert_eq!(gogeta.of_threads("Uid"), BTreeSet::from([[USER; 4].join("\t")]));
     gogeta.has_nothing_left();
-    let mut client = Client::connect(gogeta.proxy).await;
-    client.get("a.test", "/").await;
-    parked(&gogeta, 1.0).await;
-    assert_eq!(client.get("a.test", "/").await.text(), "web");
-    assert_eq!(carried(&gogeta).await, 1.0);
+    carries(&gogeta, "web").await;
     // What a process of this kind has of itself is closed to it by others' rules, not by the kernel's.
     gogeta.signal(Signal::HUP);
     gogeta.log_has("the configuration is read anew").await;

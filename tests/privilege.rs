@@ -2,19 +2,18 @@
 //! is trusted, and then there is nothing left that anybody else could not do.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::os::unix::fs::FileExt as _;
 
 use rustix::process::{Signal, geteuid};
 
 use gogeta::splice::Kinds;
 
-use crate::support::backend::{Backend, ok, service, service_at};
+use crate::support::backend::{Backend, service};
 use crate::support::client::{Client, get};
 use crate::support::etcd::skip;
 use crate::support::gogeta::{Builder, Gogeta};
-use crate::support::netns::{Namespace, connect};
-use crate::support::parking::{carried, parked, parking};
+use crate::support::netns::Namespace;
+use crate::support::parking::{Beyond, carried, carries, parked, parking};
 use crate::support::truth::metric;
 use crate::support::wait::until;
 
@@ -164,11 +163,7 @@ async fn two_capabilities_are_enough() {
         let gogeta = builder.args(["--splice", "sockmap", "--log", log]).start().await;
         assert_eq!(gogeta.of_threads("Uid"), BTreeSet::from(["65534\t65534\t65534\t65534".to_owned()]));
         gogeta.has_nothing_left();
-        let mut client = Client::connect(gogeta.proxy).await;
-        client.get("a.test", "/").await;
-        parked(&gogeta, 1.0).await;
-        assert_eq!(client.get("a.test", "/").await.text(), "web");
-        assert_eq!(carried(&gogeta).await, 1.0);
+        carries(&gogeta, "web").await;
     }
 }
 
@@ -177,25 +172,26 @@ async fn two_capabilities_are_enough_for_the_wire_engine() {
     if !may(NOBODY_WHO_MAY) {
         return;
     }
-    let Some(host) = Namespace::new() else { return };
-    let (here, there) = connect(&Namespace::host(), &host).await;
-    let web = Backend::listening(Namespace::host().listener(here), |mut peer| async move {
-        while peer.request().await.is_some() && peer.send(ok("web")).await.is_ok() {}
-    });
-    let routes = service_at("a.test", &[(here, web.port).into()]);
-    let [listen, admin] = [8080, 0].map(|port| SocketAddr::new(there, port).to_string());
+    let Some(beyond) = Beyond::new("web").await else { return };
     for log in ["info", "debug"] {
-        let builder = Gogeta::routes(&routes).by(NOBODY_WHO_MAY).on(&host);
-        let builder = builder.args(["--listen", &listen, "--admin", &admin]);
-        let gogeta = builder.args(["--splice", "wire", "--log", log]).start().await;
+        let gogeta = beyond.gogeta(NOBODY_WHO_MAY).args(["--splice", "wire", "--log", log]).start().await;
         gogeta.has_nothing_left();
-        let mut client = Client::connect(gogeta.proxy).await;
-        for _ in 0..3 {
-            assert_eq!(client.get("a.test", "/").await.text(), "web");
-            parked(&gogeta, 1.0).await;
-        }
-        assert_eq!(carried(&gogeta).await, 2.0, "{log}");
+        carries(&gogeta, "web").await;
     }
+}
+
+#[tokio::test]
+async fn devices_of_another_namespace_are_not_taken_for_this_ones() {
+    if !may(&[]) {
+        return;
+    }
+    let Some(host) = Namespace::new() else { return };
+    // Unlike ip(8), it leaves /sys as it is.
+    let command = ["nsenter".to_owned(), format!("--net={}", host.file().display())];
+    let web = Backend::named("web").await;
+    let builder = Gogeta::routes(&service("a.test", &[web.port])).by(&command);
+    let said = builder.args(["--listen", "127.0.0.1:0", "--admin", "off", "--splice", "wire"]).said().await;
+    said.badly(1, &["--splice wire cannot be: ", "/sys/class/net is of another network namespace"]);
 }
 
 #[tokio::test]

@@ -1,9 +1,15 @@
 //! A gogeta that parks connections, and what it says of them.
 
+use std::ffi::OsStr;
+use std::net::{IpAddr, SocketAddr};
+
 use gogeta::splice::{Engine, Kind, Kinds};
 
+use super::backend::{Backend, ok, service_at};
+use super::client::Client;
 use super::etcd::skip;
 use super::gogeta::{Builder, Gogeta};
+use super::netns::{Namespace, connect};
 use super::truth::sum;
 use super::wait::until;
 
@@ -38,6 +44,45 @@ pub(crate) async fn parked(gogeta: &Gogeta, pairs: f64) {
         (sum(gogeta, "gogeta_splice_pairs", "").await == pairs).then_some(())
     })
     .await;
+}
+
+/// Has the kernel carry the second request of a client, the first that this gogeta has carried.
+pub(crate) async fn carries(gogeta: &Gogeta, answer: &str) {
+    let mut client = Client::connect(gogeta.proxy).await;
+    for _ in 0..2 {
+        assert_eq!(client.get("a.test", "/").await.text(), answer);
+        parked(gogeta, 1.0).await;
+    }
+    assert_eq!(carried(gogeta).await, 1.0);
+}
+
+/// A gogeta in a namespace, before a backend of this host and called from here: what comes and goes takes a device, as
+/// the wire engine wants it.
+pub(crate) struct Beyond {
+    host: Namespace,
+    there: IpAddr,
+    routes: String,
+    _backend: Backend,
+}
+
+impl Beyond {
+    /// None where namespaces cannot be made.
+    pub(crate) async fn new(answer: &'static str) -> Option<Self> {
+        let host = Namespace::new()?;
+        let (here, there) = connect(&Namespace::host(), &host).await;
+        let backend = Backend::listening(Namespace::host().listener(here), move |mut peer| async move {
+            while peer.request().await.is_some() && peer.send(ok(answer)).await.is_ok() {}
+        });
+        let routes = service_at("a.test", &[(here, backend.port).into()]);
+        Some(Self { host, there, routes, _backend: backend })
+    }
+
+    /// Started by that command.
+    pub(crate) fn gogeta(&self, command: &[impl AsRef<OsStr>]) -> Builder {
+        let [listen, admin] = [8080, 0].map(|port| SocketAddr::new(self.there, port).to_string());
+        let builder = Gogeta::routes(&self.routes).by(command).on(&self.host);
+        builder.args(["--listen", &listen, "--admin", &admin])
+    }
 }
 
 /// How many requests the kernel has answered.

@@ -46,6 +46,7 @@ impl Attachments {
         }
         let programs = programs.try_into().map_err(|_| Unavailable::Missing(wire::PROGRAMS[0]))?;
         let mut this = Self { programs, links: HashMap::new(), hold: None, filters: None };
+        devices::are_ours(Path::new(DEVICES)).map_err(Unavailable::Devices)?;
         let devices = devices::devices(Path::new(DEVICES)).map_err(Unavailable::Devices)?;
         let has_links = std::env::var_os(NO_LINKS).is_none();
         let outcome = if has_links { this.link(&devices) } else { Err(io::ErrorKind::InvalidInput.into()) };

@@ -5,9 +5,13 @@
 //! it. With `br_netfilter` what comes to a bridge is filtered before the bridge itself has it. So a bridge's packets
 //! are seen to where they come to its ports, and where they leave the host for the bridge.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
+
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketType};
 
 /// Where the kernel shows its devices, and what it says of one that packets of others go through.
 pub(super) const DEVICES: &str = "/sys/class/net";
@@ -15,6 +19,9 @@ pub(super) const DEVICES: &str = "/sys/class/net";
 /// `ARPHRD_ETHER` and `ARPHRD_LOOPBACK` (`linux/if_arp.h`).
 const ETHERNET: u32 = 1;
 const LOOPBACK: u32 = 772;
+
+/// How often it is looked whether these are the devices of this namespace.
+const LOOKS: usize = 5;
 
 /// A way through a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,6 +68,43 @@ pub(super) fn devices(folder: &Path) -> io::Result<Vec<Device>> {
     }
     devices.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(devices)
+}
+
+/// Whether the folder shows the devices of this network namespace: `/sys` shows those of the one in which it was
+/// mounted, which is another one where a process is put into a namespace and nothing else.
+///
+/// # Errors
+///
+/// Where it does not.
+pub(super) fn are_ours(folder: &Path) -> io::Result<()> {
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
+    let shown = || -> io::Result<BTreeSet<String>> {
+        let mut names = BTreeSet::new();
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            // There are others' files, and what goes meanwhile.
+            let Ok(index) = fs::read_to_string(path.join("ifindex")) else { continue };
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name_to_index(&socket, name).is_ok_and(|ours| ours.to_string() != index.trim()) {
+                continue;
+            }
+            names.insert(name.to_owned());
+        }
+        Ok(names)
+    };
+    let there = || -> io::Result<BTreeSet<String>> {
+        let table = fs::read_to_string("/proc/self/net/dev")?;
+        let rows = table.lines().filter_map(|line| line.split_once(':'));
+        Ok(rows.map(|(name, _)| name.trim().to_owned()).collect())
+    };
+    // Devices may come and go between two looks.
+    for _ in 0..LOOKS {
+        if shown()? == there()? {
+            return Ok(());
+        }
+    }
+    let why = format!("{} is of another network namespace; mount /sys in this one", folder.display());
+    Err(io::Error::other(why))
 }
 
 #[cfg(test)]
