@@ -64,20 +64,7 @@ async fn a_request_in_flight_is_answered() {
 #[tokio::test]
 async fn a_response_that_has_begun_comes_to_its_end_and_then_gogeta_ends() {
     let permits = Arc::new(Semaphore::new(0));
-    let backend = Backend::scripted({
-        let permits = permits.clone();
-        move |mut peer| {
-            let permits = permits.clone();
-            async move {
-                peer.request().await;
-                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhe").await.expect("to send");
-                permits.acquire().await.expect("a permit").forget();
-                peer.send("re").await.expect("to send");
-                peer.ended().await;
-            }
-        }
-    })
-    .await;
+    let backend = Backend::halting(&permits).await;
     let mut gogeta = Gogeta::routes(&service("a.test", &[backend.port])).start().await;
     let mut client = Client::connect(gogeta.proxy).await;
     client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
@@ -85,7 +72,7 @@ async fn a_response_that_has_begun_comes_to_its_end_and_then_gogeta_ends() {
     assert!(head.status == 200 && head.keeps());
     close_the_door(&gogeta).await;
     permits.add_permits(1);
-    assert_eq!(client.take(4).await, b"here");
+    assert_eq!(client.take(8).await, b"halfrest");
     // The client was not told, and keeps the connection; gogeta must not wait for it until the drain time-out.
     assert_eq!(gogeta.wait().await.code(), Some(0));
     assert!(!gogeta.log().contains("the drain time-out has passed"), "{}", gogeta.log());

@@ -1,6 +1,7 @@
 //! Where the new one does not come so far, and where the old one does not.
 
 use std::fs::Permissions;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -92,6 +93,14 @@ async fn with_routes_and_away(port: u16) -> Option<Etcd> {
     Some(etcd)
 }
 
+/// A client that waits in the queue, which is the new one's, and then etcd, which that one waits for.
+async fn early(etcd: &mut Etcd, proxy: SocketAddr) -> Client {
+    let mut client = Client::connect(proxy).await;
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    etcd.restart().await;
+    client
+}
+
 #[tokio::test]
 async fn an_old_one_that_is_killed_in_the_midst_is_succeeded_all_the_same() {
     let (backend, meeting) = (Backend::named("a").await, Meeting::new());
@@ -103,11 +112,7 @@ async fn an_old_one_that_is_killed_in_the_midst_is_succeeded_all_the_same() {
         old.log_has("another gogeta is about to take over").await;
         old.signal(Signal::KILL);
         old.wait().await;
-        // Whoever connects now waits in the queue, which is the new one's.
-        let mut early = Client::connect(old.proxy).await;
-        early.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
-        etcd.restart().await;
-        early
+        early(&mut etcd, old.proxy).await
     };
     let (new, mut early) = tokio::join!(new, dies);
     assert_eq!(early.reply().await.status, 200);
@@ -124,10 +129,7 @@ async fn an_old_one_that_is_stopped_in_the_midst_leaves_its_sockets_open() {
         old.log_has("another gogeta is about to take over").await;
         old.signal(Signal::TERM);
         assert_eq!(old.wait().await.code(), Some(0));
-        let mut early = Client::connect(old.proxy).await;
-        early.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
-        etcd.restart().await;
-        early
+        early(&mut etcd, old.proxy).await
     };
     let (new, mut early) = tokio::join!(new, ends);
     assert_eq!(early.reply().await.status, 200);

@@ -18,20 +18,7 @@ const ASK: &str = "GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\n
 #[tokio::test]
 async fn a_long_download_comes_to_its_end() {
     let permits = Arc::new(Semaphore::new(0));
-    let backend = Backend::scripted({
-        let permits = permits.clone();
-        move |mut peer| {
-            let permits = permits.clone();
-            async move {
-                peer.request().await;
-                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").await.expect("to send");
-                permits.acquire().await.expect("a permit").forget();
-                peer.send("rest").await.expect("to send");
-                peer.ended().await;
-            }
-        }
-    })
-    .await;
+    let backend = Backend::halting(&permits).await;
     let meeting = Meeting::new();
     let routes = service("a.test", &[backend.port]);
     let old = meeting.routes(&routes).start().await;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::wait::{acknowledged, for_a_thread, until};
@@ -111,6 +112,22 @@ impl Backend {
         F: Future<Output = ()> + Send + 'static,
     {
         Self::listening(TcpListener::bind("127.0.0.1:0").await.expect("a port"), script)
+    }
+
+    /// One that begins its answer with `half`, and ends it with `rest` for a permit. Then the client ends.
+    pub(crate) async fn halting(permits: &Arc<Semaphore>) -> Self {
+        let permits = permits.clone();
+        Self::scripted(move |mut peer| {
+            let permits = permits.clone();
+            async move {
+                peer.request().await;
+                peer.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").await.expect("to send");
+                permits.acquire().await.expect("a permit").forget();
+                peer.send("rest").await.expect("to send");
+                peer.ended().await;
+            }
+        })
+        .await
     }
 
     /// The same, on a listener that is there.

@@ -1,26 +1,15 @@
 //! A collector of traces that takes all and keeps nothing.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use anyhow::{Context as _, Result};
 
-/// Serves for ever, on a thread for each connection.
+/// Takes what comes on one connection.
 ///
 /// # Errors
-/// When it cannot listen there.
-pub(crate) fn serve(address: SocketAddr) -> Result<()> {
-    let listener = TcpListener::bind(address)?;
-    loop {
-        let (stream, _) = listener.accept()?;
-        std::thread::spawn(move || {
-            // Whoever goes away is gone.
-            let _ = serve_one(&stream);
-        });
-    }
-}
-
-fn serve_one(stream: &TcpStream) -> Result<()> {
+/// When that breaks, or has a body that is not counted in numbers.
+pub(crate) fn take(stream: &TcpStream) -> Result<()> {
     let (mut reader, mut writer) = (BufReader::new(stream), stream);
     loop {
         let mut length = 0;

@@ -1,7 +1,7 @@
 //! The upstream of tunnels: gives back what it gets.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use anyhow::Result;
 
@@ -10,22 +10,11 @@ use crate::load::read_head;
 /// The answer to the key of RFC 6455, section 1.3.
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// The echo's upstream: takes any upgrade, and gives all back that comes then, on a thread for each connection.
+/// Takes any upgrade, and gives all back that comes then.
 ///
 /// # Errors
-/// When it cannot listen there.
-pub(crate) fn serve(address: SocketAddr) -> Result<()> {
-    let listener = TcpListener::bind(address)?;
-    loop {
-        let (stream, _) = listener.accept()?;
-        std::thread::spawn(move || {
-            // Whoever goes away is gone.
-            let _ = serve_one(&stream);
-        });
-    }
-}
-
-fn serve_one(mut stream: &TcpStream) -> Result<()> {
+/// When the connection breaks.
+pub(crate) fn give_back(mut stream: &TcpStream) -> Result<()> {
     stream.set_nodelay(true)?;
     read_head(stream)?;
     write!(

@@ -20,6 +20,7 @@ mod plan;
 mod plot;
 mod process;
 mod results;
+mod serve;
 mod tables;
 mod wrk;
 
@@ -102,8 +103,8 @@ fn main() -> ExitCode {
         Task::Inside(options) => data_plane(&options),
         Task::InsideIdle(options) => idle(&options),
         Task::BareHyper { listen, upstream } => bare::serve(listen, upstream, contender::workers()),
-        Task::Echo { listen } => echo::serve(listen),
-        Task::Collector { listen } => collector::serve(listen),
+        Task::Echo { listen } => serve::serve(listen, echo::give_back),
+        Task::Collector { listen } => serve::serve(listen, collector::take),
         Task::Load(args) => load::run(&args).and_then(|outcome| {
             println!("{}", serde_json::to_string(&outcome)?);
             Ok(())

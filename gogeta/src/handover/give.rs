@@ -85,9 +85,7 @@ impl Keep {
         self.all.push(Kept { role: Role::Admin, address, inherited: false, sockets, fate: Arc::default() });
         Ok(())
     }
-}
 
-impl Keep {
     /// What was the one is the other now.
     fn turn(&self, before: u8, after: u8) {
         for kept in &self.all {

@@ -161,7 +161,8 @@ mod tests {
         });
         let tree = "gogeta v0.1.0 (/somewhere/gogeta)\na v1.0.0\na v1.0.0 (*)\n";
         let crates: BTreeSet<Crate> = tree.lines().filter_map(name_and_version).collect();
-        let document = document(&crates, &metadata, &checksums(LOCK), "2026-01-01T00:00:00Z").unwrap();
+        let document =
+            document(&crates, &metadata, &checksums(LOCK), "2026-01-01T00:00:00Z").expect("a document");
         assert_eq!(document["metadata"]["component"]["purl"], "pkg:cargo/gogeta@0.1.0");
         let a = json!({
             "type": "library", "bom-ref": "pkg:cargo/a@1.0.0", "name": "a", "version": "1.0.0",
