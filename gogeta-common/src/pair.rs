@@ -13,7 +13,8 @@
 //! ```
 //!
 //! A response that ends in the packet in which it began takes `End` out of `Busy`. `Resume` leads userspace from
-//! `Pending` and `Broken` to `Local`.
+//! `Pending` and `Broken` to `Local`. What an upstream does behind its response, before the client has all of it,
+//! stops the pair and tells userspace so (`Spoil`).
 //!
 //! A tunnel has no requests. `Open` leads it from `Local` to `Open`, `Refuse` and `Take` lead it back.
 //!
@@ -98,6 +99,9 @@ pub enum Step {
     Take,
     /// Userspace wants it back, at the end of the request at the latest.
     Stop,
+    /// The upstream has done something behind its response. The pair goes back at the end of it, and its upstream is
+    /// not fit for another request.
+    Spoil,
     /// Bytes were passed to userspace.
     Pass,
 }
@@ -110,6 +114,8 @@ pub struct Word(pub u64);
 const STOP: u64 = 1 << 8;
 /// Which of two books the pair's numbers are in; see [`crate::wire::drive::Books`].
 const BOOK: u64 = 1 << 9;
+/// Whether its upstream is of no more use; userspace has to see it when the pair is its own again.
+const SPOILT: u64 = 1 << 10;
 const TURN: u64 = 1 << 16;
 
 impl Word {
@@ -147,6 +153,12 @@ impl Word {
         self.0 & STOP != 0
     }
 
+    /// Whether its upstream is not fit for another request.
+    #[inline(always)]
+    pub const fn is_spoilt(self) -> bool {
+        self.0 & SPOILT != 0
+    }
+
     /// What it is after that step; none where there is no such edge.
     #[inline(always)]
     pub const fn after(self, step: Step) -> Option<Self> {
@@ -170,6 +182,7 @@ impl Word {
             (Step::Break, Phase::Busy | Phase::Body | Phase::Open) => Some(self.turn(Phase::Broken)),
             (Step::Resume, Phase::Pending | Phase::Broken) => Some(self.turn(Phase::Local)),
             (Step::Stop, phase) if phase.is_carried() => Some(Self(self.0 | STOP)),
+            (Step::Spoil, Phase::Body) => Some(Self(self.0 | STOP | SPOILT)),
             (Step::Pass, Phase::Local | Phase::Pending | Phase::Broken) => Some(self.turn(self.phase())),
             // Who sends on while it is to wait has to be looked at when the response is over.
             (Step::Pass, Phase::Busy | Phase::Body) => Some(Self((self.0 | STOP).wrapping_add(TURN))),
@@ -179,7 +192,7 @@ impl Word {
 
     /// The word of the slot's next owner. Turns go on, so that nobody takes it for the word of one before.
     pub const fn seated(self) -> Self {
-        self.turn(Phase::Local)
+        Self(self.turn(Phase::Local).0 & !SPOILT)
     }
 
     /// The word of the slot without an owner.
@@ -191,11 +204,12 @@ impl Word {
     #[inline(always)]
     const fn turn(self, phase: Phase) -> Self {
         let turns = self.0.wrapping_add(TURN) & !(TURN - 1);
-        let stop = match phase {
-            Phase::Busy | Phase::Body => self.0 & STOP,
-            _ => 0,
+        let kept = match phase {
+            Phase::Busy | Phase::Body => BOOK | STOP | SPOILT,
+            Phase::Local => BOOK | SPOILT,
+            _ => BOOK,
         };
-        Self(turns | self.0 & BOOK | stop | phase as u64)
+        Self(turns | self.0 & kept | phase as u64)
     }
 }
 
@@ -370,7 +384,7 @@ mod tests {
         Phase::Ajar,
         Phase::Over,
     ];
-    const STEPS: [Step; 17] = [
+    const STEPS: [Step; 18] = [
         Step::Unlatch,
         Step::Close,
         Step::Ready,
@@ -387,6 +401,7 @@ mod tests {
         Step::Break,
         Step::Take,
         Step::Stop,
+        Step::Spoil,
         Step::Pass,
     ];
 
@@ -433,6 +448,7 @@ mod tests {
             (Phase::Idle, Step::Stop, Phase::Idle),
             (Phase::Busy, Step::Stop, Phase::Busy),
             (Phase::Body, Step::Stop, Phase::Body),
+            (Phase::Body, Step::Spoil, Phase::Body),
             (Phase::Local, Step::Pass, Phase::Local),
             (Phase::Busy, Step::Pass, Phase::Busy),
             (Phase::Body, Step::Pass, Phase::Body),
@@ -462,6 +478,17 @@ mod tests {
         let idle = word(Phase::Idle).after(Step::Stop).unwrap();
         assert_eq!(idle.after(Step::Request), None);
         assert_eq!(idle.after(Step::Take).unwrap().phase(), Phase::Local);
+    }
+
+    #[test]
+    fn a_pair_whose_upstream_is_spoilt_goes_back_and_tells_so_until_it_has_another() {
+        let body = word(Phase::Body).after(Step::Spoil).unwrap();
+        assert!(body.is_stopped() && body.is_spoilt());
+        let local = body.after(Step::End).unwrap();
+        assert_eq!((local.phase(), local.is_spoilt()), (Phase::Local, true));
+        assert!(local.after(Step::Pass).unwrap().is_spoilt(), "something came meanwhile");
+        assert!(!local.after(Step::Ready).unwrap().is_spoilt());
+        assert!(!local.seated().is_spoilt() && !local.freed().is_spoilt());
     }
 
     #[test]

@@ -444,7 +444,7 @@ impl Carriage {
         let is_within = !after(self.from, segment.seq) && !after(end, self.till);
         if segment.has(RST) && segment.seq == self.till && self.high == self.till {
             // It has sent all that it had to. Whether the client has got it, that will say.
-            return (Act::Drop, Some(Step::Stop));
+            return (Act::Drop, Some(Step::Spoil));
         }
         if segment.has(RST) && segment.seq == self.high {
             return (Act::Up, Some(Step::Break));
@@ -456,6 +456,10 @@ impl Carriage {
         if segment.len == 0 && !segment.has(FIN) {
             return (Act::On, None);
         }
+        if segment.len > 0 && segment.seq == self.till {
+            // Nobody has asked for it, and what was asked for may still have to be sent again.
+            return (Act::Drop, Some(Step::Spoil));
+        }
         if after(end, self.till) || (segment.has(FIN) && end != self.till) {
             // More than its head promised, or less: where that begins, and not behind a gap.
             let is_next = !after(self.from, segment.seq) && !after(segment.seq, self.till);
@@ -463,7 +467,7 @@ impl Carriage {
         }
         if segment.has(FIN) {
             let act = if segment.len == 0 { Act::Drop } else { Act::Open };
-            return (act, Some(Step::Stop));
+            return (act, Some(Step::Spoil));
         }
         (Act::On, None)
     }

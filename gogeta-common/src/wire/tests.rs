@@ -198,8 +198,11 @@ fn what_an_upstreams_segment_becomes() {
         (Body, segment(5200, 7060, 100, 0), Act::On, None),
         (Body, segment(5000, 7060, 100, 0), Act::On, None),
         (Body, segment(5200, 7060, 101, 0), Act::Drop, Some(Step::Break)),
-        (Body, segment(5200, 7060, 100, FIN), Act::Open, Some(Step::Stop)),
-        (Body, segment(5300, 7060, 0, FIN), Act::Drop, Some(Step::Stop)),
+        (Body, segment(5200, 7060, 100, FIN), Act::Open, Some(Step::Spoil)),
+        (Body, segment(5300, 7060, 0, FIN), Act::Drop, Some(Step::Spoil)),
+        // What nobody has asked for, and nothing else.
+        (Body, segment(5300, 7060, 100, 0), Act::Drop, Some(Step::Spoil)),
+        (Body, segment(5301, 7060, 100, 0), Act::Drop, None),
         // And its acknowledgements behind that.
         (Body, segment(5301, 7060, 0, 0), Act::On, None),
         (Body, segment(5200, 7060, 50, FIN), Act::Drop, Some(Step::Break)),
@@ -223,7 +226,7 @@ fn what_an_upstreams_segment_becomes() {
 fn whoever_breaks_off_behind_its_response_has_sent_it() {
     let mut it = answering();
     it.sent(5300);
-    assert_eq!(it.of_upstream(Phase::Body, &segment(5300, 7060, 0, RST)), (Act::Drop, Some(Step::Stop)));
+    assert_eq!(it.of_upstream(Phase::Body, &segment(5300, 7060, 0, RST)), (Act::Drop, Some(Step::Spoil)));
 }
 
 #[test]

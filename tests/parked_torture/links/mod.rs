@@ -4,6 +4,7 @@
 //! `GOGETA_TEST_EXCHANGES` sets how many there are, for each kind of cable; where it is set, the same is done in
 //! userspace, too, and it is told how much faster which was.
 
+mod behind;
 mod cable;
 mod exchanges;
 mod terrains;

@@ -272,7 +272,9 @@ impl Seat {
 
     /// See [`super::Seat::is_upstream_clean`].
     pub(super) fn is_upstream_clean(&self, socket: BorrowedFd<'_>, ledger: Ledger) -> bool {
-        is_all_read(socket, ledger).is_ok() && hung_up(socket).is_empty()
+        let is_spoilt =
+            self.pair.as_ref().is_some_and(|pair| self.engine.program.pairs.load(pair.slot).is_spoilt());
+        !is_spoilt && is_all_read(socket, ledger).is_ok() && hung_up(socket).is_empty()
     }
 
     /// See [`super::Seat::bytes`].
