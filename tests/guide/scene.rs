@@ -1,5 +1,5 @@
-//! Where a chapter is played: a directory, a network and a list of processes of its own, so that the guide's ports are
-//! free and all that it has started is gone with its shell.
+//! Where a chapter is played: a directory, a network that /sys knows of, and a list of processes of its own, so that the
+//! guide's ports are free and all that it has started is gone with its shell.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -18,7 +18,7 @@ use super::likeness::is_like;
 /// Runs what it is told in one shell, so that directory, variables and jobs stay. Each command says what it says into
 /// a file of its own: one in the background may go on with that.
 const SHELL: &str = r#"
-ip link set lo up || exit 1
+ip link set lo up && mount -t sysfs sysfs /sys || exit 1
 code=0 count=0
 while IFS= read -r -d '' command; do
     count=$((count + 1))
