@@ -85,6 +85,7 @@ impl Tormentor {
         let bytes: Vec<u8> = asks.iter().flat_map(Ask::bytes).collect();
         let sent = Instant::now();
         let (history, tally) = (&self.history, &mut self.tally);
+        let me = stream.local_addr().expect("an address");
         let (mut from, mut to) = stream.split();
         let read = async {
             if let Some(rest) = rest {
@@ -94,7 +95,7 @@ impl Tormentor {
                 let fate = reader.response(&mut from, ask, pace).await;
                 assert!(
                     !ask.is_safe() || half_closes || matches!(fate, Fate::Whole(..) | Fate::Left),
-                    "{fate:?} for {ask:?} by {way:?}, {pace:?}, half-closed: {half_closes}, {rest:?}, at the end of {story:#?}"
+                    "{me}: {fate:?} for {ask:?} by {way:?}, {pace:?}, half-closed: {half_closes}, {rest:?}, at the end of {story:#?}"
                 );
                 match fate {
                     Fate::Whole(name, keeps) => {
@@ -155,7 +156,7 @@ async fn write(to: &mut WriteHalf<'_>, bytes: &[u8], way: Way, half_closes: bool
         Way::Pieces(most) => most,
     };
     // A large body need not be in small pieces to its end.
-    let (first, rest) = bytes.split_at(bytes.len().min(3000));
+    let (first, rest) = bytes.split_at(bytes.len().min(1000));
     for piece in first.chunks(most).chain([rest]) {
         if to.write_all(piece).await.is_err() {
             return;
