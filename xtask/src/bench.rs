@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// Of the data plane, only rows with this in their title; writes no results
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Of the data plane, how often each row is measured: 3 times without this
+    #[arg(long, value_name = "COUNT")]
+    rounds: Option<u32>,
     /// With `micro`: only count instructions and allocations, and keep the counts for `cargo xtask ci` to compare with
     #[arg(long, conflicts_with = "quick")]
     update: bool,
@@ -72,5 +75,6 @@ fn beside_peers(task: &str, args: &Args) -> Result<()> {
     bench.arg("--output").arg(workspace::root().join("docs/benchmarks"));
     bench.args(args.quick.then_some("--quick"));
     bench.args(args.only.iter().flat_map(|only| ["--only", only]));
+    bench.args(args.rounds.map(|rounds| format!("--rounds={rounds}")));
     command::run(&mut bench)
 }

@@ -68,7 +68,7 @@ impl Host {
 ///
 /// # Errors
 /// When it cannot be (it takes root), or fails.
-pub(crate) fn enclosed(arguments: &[&str]) -> Result<()> {
+pub(crate) fn enclosed(arguments: &[String]) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("the benchmark makes network namespaces, and that takes root");
     }

@@ -74,15 +74,19 @@ struct Options {
     /// Only rows with this in their title; writes no results
     #[arg(long)]
     only: Option<String>,
+    /// How often each row is measured: 3 times without this
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
 }
 
 impl Options {
     /// As arguments once more.
-    fn again<'a>(&'a self, task: &'a str) -> Result<Vec<&'a str>> {
+    fn again(&self, task: &str) -> Result<Vec<String>> {
         let mut arguments = vec![task, "--gogeta", utf8(&self.gogeta)?, "--output", utf8(&self.output)?];
         arguments.extend(self.quick.then_some("--quick"));
         arguments.extend(self.only.iter().flat_map(|only| ["--only", only]));
-        Ok(arguments)
+        let rounds = self.rounds.map(|rounds| format!("--rounds={rounds}"));
+        Ok(arguments.into_iter().map(str::to_owned).chain(rounds).collect())
     }
 
     /// Whether this is one for the record.
@@ -121,7 +125,8 @@ fn main() -> ExitCode {
 
 fn data_plane(options: &Options) -> Result<()> {
     let plan = if options.quick { plan::Plan::quick() } else { plan::Plan::whole() };
-    let plan = plan.only(options.only.as_deref());
+    let mut plan = plan.only(options.only.as_deref());
+    plan.rounds = options.rounds.unwrap_or(plan.rounds);
     let folder = &hosts::raise()?;
     let setup = contender::Setup { gogeta: &options.gogeta, folder, logs: false };
     let _servers = setup.servers()?;
