@@ -93,7 +93,7 @@ pub(crate) async fn carried(gogeta: &Gogeta) -> f64 {
 }
 
 /// The same, by the text of `/metrics` of a gogeta that is none of the harness's.
-pub(crate) fn carried_as_told(metrics: &str) -> f64 {
+fn carried_as_told(metrics: &str) -> f64 {
     let is_carried = |labels: &str| {
         [Kind::Sockmap, Kind::Wire].iter().any(|kind| labels.contains(&format!("engine=\"{}\"", kind.name())))
     };
@@ -101,6 +101,18 @@ pub(crate) fn carried_as_told(metrics: &str) -> f64 {
         metrics.lines().filter_map(|line| line.strip_prefix("gogeta_requests_total{")?.rsplit_once("} "));
     let samples = samples.filter(|(labels, _)| is_carried(labels));
     samples.map(|(_, value)| value.parse::<f64>().expect("a number")).sum()
+}
+
+/// Has requests of one connection carried by the kernel, or sees that it carries none: `ask` asks once, and gives what
+/// `/metrics` says then. Asking for that is a pause in which the connection is parked.
+pub(crate) async fn carries_as_told(is_carried: bool, mut ask: impl AsyncFnMut() -> String) {
+    if is_carried {
+        until("the kernel carries", async || (carried_as_told(&ask().await) > 0.0).then_some(())).await;
+    } else {
+        for _ in 0..5 {
+            assert_eq!(carried_as_told(&ask().await), 0.0);
+        }
+    }
 }
 
 /// Bytes that the kernel carried, either way.

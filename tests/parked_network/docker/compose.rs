@@ -10,7 +10,7 @@ use super::{Docker, image};
 use crate::parked_network::world::World;
 use crate::support::client::{Client, Reply};
 use crate::support::netns::Namespace;
-use crate::support::parking::carried_as_told;
+use crate::support::parking::carries_as_told;
 use crate::support::wait::{until, within};
 
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/");
@@ -99,12 +99,11 @@ async fn the_compose_file_starts_etcd_gogeta_and_services_one_of_which_wakes_whe
         assert!(connect(&world.clients, elsewhere).await.is_none(), "clients do not see it");
 
         let mut client = connect(&world.clients, front).await.expect("somebody listens");
-        for _ in 0..20 {
+        carries_as_told(files.len() > 1, async || {
             assert_eq!(client.get("hello.localhost", "/").await.status, 200);
-        }
-        let metrics = ask(&world.proxy, admin, "127.0.0.1", "/metrics").await.expect("an answer").text();
-        let carried = carried_as_told(&metrics);
-        assert_eq!(carried > 0.0, files.len() > 1, "{carried} carried by the kernel with {files:?}");
+            ask(&world.proxy, admin, "127.0.0.1", "/metrics").await.expect("an answer").text()
+        })
+        .await;
 
         let status = composition.status("gogeta").await;
         for field in ["CapPrm", "CapEff"] {
